@@ -1,0 +1,1 @@
+"""The stack without Docker, for development, tests and the demo."""
