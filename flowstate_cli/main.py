@@ -1,0 +1,44 @@
+"""The composition of the command line: groups, commands, and how failures end the process."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from flowstate_cli.commands import db
+from flowstate_cli.errors import CliError
+from flowstate_cli.output import report, wants_json
+
+
+class RootGroup(TyperGroup):
+    """Turns a CliError from any command into its message and exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CliError as error:
+            report(error, as_json=wants_json(ctx))
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="flowstate",
+    cls=RootGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Runs many users' flows through Apps Script instances, from a queue in Supabase.",
+    epilog="Exit codes: 0 done, 1 failed or refused, 2 bad input, 3 not reachable or not set up.",
+)
+app.add_typer(db.app)
+
+
+def main() -> None:
+    """The console script `flowstate`."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,109 @@
+"""What a command prints: a result on stdout, everything said to a person on stderr.
+
+With `--json` the result is one JSON document and nothing else reaches stdout, also when the
+command fails: then it is `{"error": {...}}`. `logs --follow --json` prints one line per row.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flowstate_cli.errors import CliError
+
+_META_KEY = "flowstate.json"
+
+
+def _remember(context: typer.Context, value: bool) -> bool:
+    context.meta[_META_KEY] = value  # shared with the parents: the error handler reads it
+    return value
+
+
+JsonFlag = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the result as JSON on stdout; messages stay on stderr.",
+        callback=_remember,
+        is_eager=True,
+    ),
+]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+
+def say(message: str) -> None:
+    """One line for a person, on stderr. `message` may hold Rich markup, so escape what is data."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message)
+
+
+def emit_json(data: Any) -> None:
+    """The machine-readable result. Called once per command."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def emit_json_line(data: Any) -> None:
+    """One row of a stream of them."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def emit_text(text: str) -> None:
+    """Text that is itself the result (SQL, environment lines): printed as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A table for people. None is shown as a dash."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def emit_fields(fields: dict[str, object]) -> None:
+    """One record for people, a line per field."""
+    width = max((len(name) for name in fields), default=0)
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in fields.items():
+        shown = "-" if value is None else escape(str(value))
+        console.print(f"[bold]{name:<{width}}[/bold]  {shown}")
+
+
+def confirm(question: str, *, yes: bool, as_json: bool) -> None:
+    """Asks before something is destroyed. Raises BadInputError where nobody can answer."""
+    from flowstate_cli.errors import BadInputError, RefusedError
+
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise BadInputError(
+            "This destroys something and there is nobody to ask.",
+            field="--yes",
+            hint="Repeat the command with --yes.",
+        )
+    if not typer.confirm(question, err=True):
+        raise RefusedError("Nothing was changed.")
+
+
+def report(error: CliError, *, as_json: bool) -> None:
+    """A failure: for people on stderr, and with `--json` also on stdout."""
+    field = f"{escape(error.field)}: " if error.field else ""
+    say(f"[bold red]error[/bold red]: {field}{escape(error.message)}")
+    if error.hint:
+        say(f"  {escape(error.hint)}")
+    if as_json:
+        emit_json(error.as_json())
+
+
+def wants_json(context: Any) -> bool:
+    """Whether the command that `context` belongs to was called with `--json`."""
+    return bool(context.meta.get(_META_KEY))
