@@ -1,0 +1,151 @@
+-- The two doors of admission: a user for one flow of their own, a service for many flows of anyone.
+
+create or replace function public.enqueue_flow_execution(
+  flow_id uuid,
+  input jsonb default '{}'::jsonb,
+  idempotency_key text default null,
+  run_at timestamptz default null,
+  priority integer default 0,
+  on_limit text default 'refuse'
+) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_user uuid := auth.uid();
+  v_problem text := private.check_enqueue_arguments(input, idempotency_key, run_at, priority, on_limit);
+  v_result record;
+begin
+  if v_user is null then
+    raise sqlstate 'PT401' using message = 'enqueue_flow_execution acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token; a service uses enqueue_flow_executions.';
+  end if;
+  if v_problem is not null then
+    raise sqlstate 'PT400' using message = v_problem, hint = 'Nothing was queued. Correct the argument and call again.';
+  end if;
+  if not exists (select 1 from public.flows f where f.id = enqueue_flow_execution.flow_id and f.user_id = v_user) then
+    raise sqlstate 'PT404' using message = format('flow_id: you have no flow %s', flow_id),
+      hint = 'List your flows to find its id.';
+  end if;
+
+  select * into v_result
+    from private.admit_executions(array[flow_id], array[input], array[idempotency_key], array[run_at],
+                                  array[priority], array[on_limit]);
+  if v_result.refused is null then
+    return jsonb_build_object('execution_id', v_result.execution_id, 'state', v_result.state,
+                              'run_at', v_result.run_at, 'duplicate', v_result.duplicate);
+  end if;
+  perform private.raise_refusal(v_result.refused, v_result.limit_count, v_result.retry_after_seconds);
+  return null;
+end
+$$;
+comment on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text) is
+'Queues a run of one of your flows. 429 with Retry-After when a limit is reached; on_limit = defer schedules it instead.';
+
+create or replace function private.raise_refusal(refused text, limit_count integer, retry_after_seconds integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_window text := replace(refused, '_limit', '');
+begin
+  if refused = 'suspended' then
+    raise sqlstate 'PT403' using message = 'your account is suspended: nothing is queued',
+      hint = 'Your data stays readable. Ask support.';
+  elsif refused = 'flow_disabled' then
+    raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
+  elsif refused = 'unknown_flow' then
+    raise sqlstate 'PT404' using message = 'flow_id: no such flow', hint = 'List your flows to find its id.';
+  end if;
+  -- PostgREST sends this as status 429 with these headers.
+  raise sqlstate 'PGRST' using
+    message = jsonb_build_object(
+      'code', 'PT429',
+      'message', format('your limit of %s executions per %s is reached', limit_count, v_window),
+      'details', jsonb_build_object('window', v_window, 'limit', limit_count, 'remaining', 0,
+                                    'retry_after_seconds', retry_after_seconds)::text,
+      'hint', format('Try again in %s s, or pass on_limit = defer to have it scheduled for then.', retry_after_seconds)
+    )::text,
+    detail = jsonb_build_object(
+      'status', 429,
+      'headers', jsonb_build_object(
+        'Retry-After', retry_after_seconds::text,
+        'RateLimit', format('"%s";r=0;t=%s', v_window, retry_after_seconds),
+        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count,
+                                   case v_window when 'hour' then 3600 when 'day' then 86400 else 2592000 end))
+    )::text;
+end
+$$;
+comment on function private.raise_refusal(text, integer, integer) is 'Turns a refusal into the HTTP error a client sees.';
+
+create or replace function public.enqueue_flow_executions(items jsonb)
+returns table (
+  item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
+  refused text, retry_after_seconds integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_bad record;
+begin
+  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 5000 then
+    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 5000 executions',
+      hint = 'Each is {"flow_id", "input", "idempotency_key", "run_at", "priority", "on_limit"}; only flow_id is required.';
+  end if;
+  -- All or nothing: a malformed item is refused before anything is queued.
+  select i.n, i.problem into v_bad
+    from (select e.n - 1 as n,
+                 case when jsonb_typeof(e.value) <> 'object' then 'must be an object'
+                      when e.value ->> 'flow_id' is null
+                           or e.value ->> 'flow_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                        then 'flow_id must be a uuid'
+                      when jsonb_typeof(coalesce(e.value -> 'priority', '0')) <> 'number'
+                        then 'priority must be an integer from -100 to 100'
+                      when not private.is_integer_between(coalesce(e.value -> 'priority', '0'), -100, 100)
+                        then 'priority must be an integer from -100 to 100'
+                      else private.check_enqueue_arguments(
+                        coalesce(e.value -> 'input', '{}'), e.value ->> 'idempotency_key',
+                        (e.value ->> 'run_at')::timestamptz, coalesce((e.value ->> 'priority')::integer, 0),
+                        coalesce(e.value ->> 'on_limit', 'refuse'))
+                 end as problem
+            from jsonb_array_elements(items) with ordinality e(value, n)) i
+   where i.problem is not null
+   order by i.n limit 1;
+  if found then
+    raise sqlstate 'PT400' using message = format('items[%s]: %s', v_bad.n, v_bad.problem),
+      hint = 'Nothing was queued. Correct the item and call again.';
+  end if;
+
+  return query
+  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.retry_after_seconds
+    from (select array_agg((e.value ->> 'flow_id')::uuid order by e.n) as flow_ids,
+                 array_agg(coalesce(e.value -> 'input', '{}') order by e.n) as inputs,
+                 array_agg(e.value ->> 'idempotency_key' order by e.n) as idempotency_keys,
+                 array_agg((e.value ->> 'run_at')::timestamptz order by e.n) as run_ats,
+                 array_agg(coalesce((e.value ->> 'priority')::integer, 0) order by e.n) as priorities,
+                 array_agg(coalesce(e.value ->> 'on_limit', 'refuse') order by e.n) as on_limits
+            from jsonb_array_elements(items) with ordinality e(value, n)) i
+   cross join lateral private.admit_executions(
+     i.flow_ids, i.inputs, i.idempotency_keys, i.run_ats, i.priorities, i.on_limits) a;
+exception
+  when invalid_datetime_format or datetime_field_overflow then
+    raise sqlstate 'PT400' using message = 'items: a run_at is no timestamp (ISO 8601 with an offset)',
+      hint = 'Nothing was queued. Correct the item and call again.';
+end
+$$;
+comment on function public.enqueue_flow_executions(jsonb) is
+'Queues up to 5,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
+
+revoke execute on function private.raise_refusal(text, integer, integer) from public;
+revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
+from public, anon, authenticated, service_role;
+grant execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
+to authenticated, service_role;
+revoke execute on function public.enqueue_flow_executions(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.enqueue_flow_executions(jsonb) to service_role;

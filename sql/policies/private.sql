@@ -1,0 +1,19 @@
+-- Internals: no API role may touch them. The queue functions run as their owner.
+alter table private.user_queue enable row level security;
+revoke all on private.user_queue from public, anon, authenticated, service_role;
+alter table private.queue_state enable row level security;
+revoke all on private.queue_state from public, anon, authenticated, service_role;
+alter table private.idempotency_keys enable row level security;
+revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
+alter table private.partition_policies enable row level security;
+revoke all on private.partition_policies from public, anon, authenticated, service_role;
+
+-- Partitions are reached through their parents only.
+revoke all on schema partitions from public, anon, authenticated, service_role;
+revoke all on schema private from public, anon, authenticated, service_role;
+
+alter table partitions.user_activity_logs_default enable row level security;
+alter table partitions.instance_health_status_default enable row level security;
+alter table partitions.rate_limit_tracking_default enable row level security;
+alter table partitions.execution_logs_default enable row level security;
+alter table partitions.performance_metrics_default enable row level security;

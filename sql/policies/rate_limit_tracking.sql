@@ -1,0 +1,9 @@
+-- A user reads their own acceptances; admission writes them.
+alter table public.rate_limit_tracking enable row level security;
+revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
+grant select on public.rate_limit_tracking to authenticated;
+grant select, insert, update, delete on public.rate_limit_tracking to service_role;
+
+drop policy if exists "users read their own" on public.rate_limit_tracking;
+create policy "users read their own" on public.rate_limit_tracking
+for select to authenticated using ((select auth.uid()) = user_id);

@@ -1,0 +1,2316 @@
+-- compiled from sql/ by `flowstate db compile`: edit sql/ and compile, not this file
+-- source sql/functions/admission.sql sha256:a80e0fea2326d870116bd0385c7fe371d5ead1bcd0bbc543b79f67026161235c
+--   creates function private.next_accepted_at(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:5a9ce3e964f43aaf
+--   creates function private.limit_that_holds(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:349d0995f7f1172f
+--   creates function private.accepted_lately(uuid, integer) shape:e71ffaf96f58d87a
+--   creates function private.check_enqueue_arguments(jsonb, text, timestamp with time zone, integer, text) shape:af85d23382c499eb
+--   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[]) shape:e9d826aa608d34ac
+-- source sql/functions/cancel.sql sha256:d25be12249fabcbfcfc466f1135accaba6c1236e4c53d8aab680fd96f0867304
+--   creates function public.cancel_flow_execution(uuid) shape:d4436ca31e8c4b4e
+-- source sql/functions/claim.sql sha256:c0d233dec9d9154dc9708a67937244423a79829e613f5bf7a750463ffe274aae
+--   creates function private.promote_due(integer) shape:6f6d20b3f18c58d9
+--   creates function private.free_slots(integer) shape:78829cd797cbeaa9
+--   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
+--   creates function public.claim_flow_executions(text, integer, integer) shape:56b4865c7cc86993
+-- source sql/functions/enqueue.sql sha256:152686371f17e62dba6ee9dccd4c8e41e22dcd18135e1ab9483779b6dc3eff84
+--   creates function public.enqueue_flow_execution(uuid, jsonb, text, timestamp with time zone, integer, text) shape:09dbb260d58c6267
+--   creates function private.raise_refusal(text, integer, integer) shape:9c8c5aade1386d41
+--   creates function public.enqueue_flow_executions(jsonb) shape:cb0745dee7e0fde2
+-- source sql/functions/flow_validation.sql sha256:bb2d9bb54f9f8e85735352a804e720a44c69b8f6e39baa3e990ee93033a25b72
+--   creates function private.flow_step_arguments() shape:7fbb9b5e84e801e2
+--   creates function private.validate_flow_step(jsonb, text, text[]) shape:2fc57f4da08f1c35
+--   creates function private.is_integer_between(jsonb, integer, integer) shape:841cfccade2e3465
+--   creates function public.validate_flow_definition(jsonb) shape:a274fc43e36d6f21
+--   creates function private.check_flow() shape:42bd38fb441dfefb
+--   creates trigger check_flow on public.flows
+--   creates function private.keep_flow_version() shape:42bd38fb441dfefb
+--   creates trigger keep_flow_version on public.flows
+-- source sql/functions/ids_and_time.sql sha256:b7f903486c03d1d0492e0c31477b18998853381e45658163eb1e9c226a8daf32
+--   creates function private.new_execution_id() shape:0ca6f22006927369
+--   creates function private.execution_id_time(uuid) shape:c3e0bbee01ee2cdf
+--   creates function private.touch_updated_at() shape:42bd38fb441dfefb
+--   creates trigger touch_updated_at on public.subscription_tiers
+--   creates trigger touch_updated_at on public.user_profiles
+--   creates trigger touch_updated_at on public.flow_schedules
+--   creates trigger touch_updated_at on public.apps_script_owners
+--   creates trigger touch_updated_at on public.apps_script_instances
+--   creates trigger touch_updated_at on public.load_balancer_config
+-- source sql/functions/instances.sql sha256:4980ff83d2d32eb955a7a2eeaa68d3697fcdea435799d06d8bbe704190830507
+--   creates function private.check_instance() shape:42bd38fb441dfefb
+--   creates trigger check_instance on public.apps_script_instances
+-- source sql/functions/maintenance.sql sha256:be7ee5fdd3eca04a7e66e02014b034d144ee4631ec24845a4ffa2cecd89a352f
+--   creates function private.make_partition(text, timestamp with time zone, text) shape:d513df1fb0c52bcd
+--   creates function private.maintain_partitions() shape:14e0ef03c63a6b4d
+--   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
+-- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
+--   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
+--   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
+-- source sql/functions/settle.sql sha256:f893a425e63c0e18bc98d167d47797a823b90b750336701e363b29c6996ce2c3
+--   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
+--   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
+--   creates function private.check_results(jsonb) shape:fb389fad621ee5e9
+--   creates function private.is_number_between(jsonb, numeric, numeric) shape:d33cfeffdfe4b9bf
+--   creates function private.leases_as_results(jsonb, text) shape:3ad8c88f70c0aaaa
+--   creates function public.finish_flow_executions(jsonb) shape:3635c7cc840f5284
+--   creates function public.release_flow_executions(jsonb, text) shape:fc1518a5cca484b1
+--   creates function public.rescue_expired_executions(integer) shape:68958204056bd414
+-- source sql/functions/status.sql sha256:b773dbd1721deb0daf9ae2762976f356e6569056d7d32c6c3258d06ee9e8e74a
+--   creates function public.get_flow_execution_status(uuid) shape:d4436ca31e8c4b4e
+--   creates function public.get_queue_status() shape:14e0ef03c63a6b4d
+-- source sql/functions/users.sql sha256:66a14c5f0b536c72b7ad94db3d4023eedb9cb29b3bf48bd9ce82775e14013ddb
+--   creates function private.create_user_profile() shape:42bd38fb441dfefb
+--   creates trigger create_user_profile on auth.users
+--   creates function private.apply_profile_to_queue() shape:42bd38fb441dfefb
+--   creates trigger apply_profile_to_queue on public.user_profiles
+--   creates function private.apply_tier_to_queue() shape:42bd38fb441dfefb
+--   creates trigger apply_tier_to_queue on public.subscription_tiers
+-- source sql/functions/wake_workers.sql sha256:3a7260a66b0d644361e50bb1f0ca8bb4b8ac2f11cde04ccdf286c7b310332144
+--   creates function private.wake_workers() shape:db165b522d93e309
+-- source sql/views/flow_executions.sql sha256:3194d3eea1aaf1f90535b8be1c82f858d8eaf7361209b5d2ae6b6a95b798c6cb
+--   creates view public.flow_executions shape:a67b3d36e665517a
+-- source sql/indexes/flow_execution_queue.sql sha256:235c5e1b7fc7a1697c22accb7847e0803ccd9c557ef8b5466c828d7cfa4b312c
+--   creates index public.flow_execution_queue_heads shape:1203f4317ce26b88
+--   creates index public.flow_execution_queue_scheduled shape:99949544aa77e52f
+--   creates index public.flow_execution_queue_running shape:4d3086ee3e6f0e38
+--   creates index public.flow_execution_queue_user shape:bfabea97b06ccc22
+--   creates index public.flow_execution_queue_flow shape:aea753dd159b03a5
+-- source sql/indexes/history.sql sha256:b7b61433e0e11b29cb639cae909a9852de7b06a440ec9c95a96d52a9a29fdd38
+--   creates index public.execution_logs_user shape:47d1eda2c5ce680f
+--   creates index public.execution_logs_flow shape:3294666237597798
+--   creates index public.dead_letters_user shape:68d081df47430952
+--   creates index public.user_activity_logs_user shape:0e834107a6d9bba7
+--   creates index public.instance_health_status_instance shape:915c4575e7d35f7a
+--   creates index public.performance_metrics_name shape:1d6f61a7a61660f5
+--   creates index public.system_health_checks_component shape:8254ffab3f64da8a
+--   creates index public.error_reports_user shape:8f4fcf201aa3d228
+--   creates index public.error_reports_fingerprint shape:769fddcef4a1b40e
+-- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
+--   creates index private.user_queue_claimable shape:7ab25310f81ea326
+-- source sql/indexes/users_and_flows.sql sha256:89af42c1f65812b9642f826c9b19010926b508ed2ccbebecd612c6442a3222c7
+--   creates index public.user_profiles_tier shape:8228b8a855080763
+--   creates index public.user_sessions_user shape:2a5ff3a21250f89b
+--   creates index public.flow_versions_user shape:4ab8d28c06d3849e
+--   creates index public.flow_schedules_user shape:48ba0566d98c056a
+--   creates index public.flow_schedules_flow shape:97f925c5730e47f8
+--   creates index public.flow_schedules_due shape:dace87eed2276ae3
+--   creates index public.apps_script_instances_owner shape:00da38814ba1c37c
+--   creates index private.idempotency_keys_created shape:f55ee249b0ff687c
+-- source sql/policies/apps_script_instances.sql sha256:979cbfec3e2ce4e26965da73564a986a3e0eacab4f3589470ed109ac6a765379
+--   creates policy "the service manages it" on public.apps_script_instances
+-- source sql/policies/apps_script_owners.sql sha256:3c1a9d6b034406a82562513803fa659683ae8f8f9b608d31bf0a38dec6ac8b7d
+--   creates policy "the service manages it" on public.apps_script_owners
+-- source sql/policies/dead_letters.sql sha256:3aad460bf7fb4b66c7f84213d26a4404138958e6273a63c7927fe1213bd9faf5
+--   creates policy "users read their own" on public.dead_letters
+-- source sql/policies/error_reports.sql sha256:6e797b137dc5d5e453c2213058dee2654ec3f2960b85b97f343623d15b330f2e
+--   creates policy "users read their own" on public.error_reports
+-- source sql/policies/execution_logs.sql sha256:c248117c44ace62a18b8c1950d5cb823a4409d02e3d40b78a2f1a535183909cb
+--   creates policy "users read their own" on public.execution_logs
+-- source sql/policies/flow_execution_queue.sql sha256:6a0e142ebc3873938a4477d91072280145f8622d97681e741ce7821775581793
+--   creates policy "users read their own" on public.flow_execution_queue
+-- source sql/policies/flow_schedules.sql sha256:4aef535cda682723bb8780818ae082393135628ca741cf6ce43e9015f129a248
+--   creates policy "users read their own" on public.flow_schedules
+--   creates policy "users insert their own" on public.flow_schedules
+--   creates policy "users update their own" on public.flow_schedules
+--   creates policy "users delete their own" on public.flow_schedules
+-- source sql/policies/flow_versions.sql sha256:bd45673c2de17c11298aa2d34ea2dafeda391367667ce259b43bedd5d6ee665c
+--   creates policy "users read their own" on public.flow_versions
+-- source sql/policies/flows.sql sha256:764330877ba43296aacfa0d2899a12ab46284ead63aa1987c9421e12a81ba6a9
+--   creates policy "users read their own" on public.flows
+--   creates policy "users insert their own" on public.flows
+--   creates policy "users update their own" on public.flows
+--   creates policy "users delete their own" on public.flows
+-- source sql/policies/instance_health_status.sql sha256:a9ec1099ed336321d28222c99319bcb68570144245ba17ffa56d6f48c949d691
+--   creates policy "the service manages it" on public.instance_health_status
+-- source sql/policies/load_balancer_config.sql sha256:02e4d2cc13c5f5c7199a77d7bf7d886d56e6f361bf2e0e3b9b588b21e38d9931
+--   creates policy "the service manages it" on public.load_balancer_config
+-- source sql/policies/performance_metrics.sql sha256:1a83b5e6d5d7724188aea4b25bb635e98e4273716d547fd5188c6f207d4e864a
+--   creates policy "the service manages it" on public.performance_metrics
+-- source sql/policies/private.sql sha256:29e41eebb6c5668cb9b6f597add46a448e31fd2d2dea32cc38c117a2c9e5ef1f
+-- source sql/policies/queue_processors.sql sha256:90a212cacdb72b809cbac75fb8c5cb15295e717486d81607a5ce8eaf4eb87b85
+--   creates policy "the service manages it" on public.queue_processors
+-- source sql/policies/rate_limit_tracking.sql sha256:986a9ee84c1909bfe18450293b78bad2b0af17c3d5ef07439d7aac796311cfc2
+--   creates policy "users read their own" on public.rate_limit_tracking
+-- source sql/policies/realtime_messages.sql sha256:89bc9210142e9c24eb38468a9ea979f217609ca307fa77548eca71bb05838140
+--   creates policy "users hear their own channel" on realtime.messages
+-- source sql/policies/subscription_tiers.sql sha256:3ef1f1c6fe600ede8e56b158e57b343715a85e46755e23d603e58599ba41f2a6
+--   creates policy "users read all tiers" on public.subscription_tiers
+-- source sql/policies/system_health_checks.sql sha256:c41f7b619b9baf0dbbb71c903d5a4267f1eeebfb03f0ac942942e94a28ccab81
+--   creates policy "the service manages it" on public.system_health_checks
+-- source sql/policies/user_activity_logs.sql sha256:b960cb46f775ead527af216cc686a284665480667ebdbe83c90e4714a2f6519e
+--   creates policy "users read their own" on public.user_activity_logs
+-- source sql/policies/user_profiles.sql sha256:17622c9c09eae30d1e9fd4000754bc14d1061d1047cde7b08756dbf9b35abf90
+--   creates policy "users read their own" on public.user_profiles
+-- source sql/policies/user_sessions.sql sha256:822f1715d40bf9b0f7f3ec177936f940cf204c57fd7b8a69e1c4d3bf93017b40
+--   creates policy "users read their own" on public.user_sessions
+
+select set_config('check_function_bodies', 'off', true);
+
+-- sql/functions/admission.sql
+-- Admission: the one way into the queue, for one execution or five thousand.
+
+create or replace function private.next_accepted_at(
+  accepted timestamptz[], moment timestamptz, hour_limit integer, day_limit integer, month_limit integer
+) returns timestamptz
+language sql
+immutable
+set search_path = ''
+as $$
+  -- accepted is sorted, latest first. With limit n, the n-th latest acceptance must have left the window.
+  select greatest(
+    moment,
+    accepted[hour_limit] + interval '3600 seconds',
+    accepted[day_limit] + interval '86400 seconds',
+    accepted[month_limit] + interval '2592000 seconds')
+$$;
+comment on function private.next_accepted_at(timestamptz[], timestamptz, integer, integer, integer) is
+'The earliest moment at which one more execution keeps all sliding windows; the moment itself when there is room.';
+
+create or replace function private.limit_that_holds(
+  accepted timestamptz[], moment timestamptz, hour_limit integer, day_limit integer, month_limit integer
+) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select case
+    when accepted[month_limit] + interval '2592000 seconds' > moment then 'month_limit'
+    when accepted[day_limit] + interval '86400 seconds' > moment then 'day_limit'
+    when accepted[hour_limit] + interval '3600 seconds' > moment then 'hour_limit'
+  end
+$$;
+comment on function private.limit_that_holds(timestamptz[], timestamptz, integer, integer, integer) is
+'Which limit refuses an execution now; null when none does.';
+
+create or replace function private.accepted_lately(user_id uuid, most integer) returns timestamptz[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(array_agg(r.accepted_at order by r.accepted_at desc), '{}')
+    from (select t.accepted_at from public.rate_limit_tracking t
+           where t.user_id = accepted_lately.user_id
+             and t.accepted_at > clock_timestamp() - interval '2592000 seconds'
+           order by t.accepted_at desc
+           limit most) r
+$$;
+comment on function private.accepted_lately(uuid, integer) is 'When a user''s latest executions were accepted, latest first.';
+
+create or replace function private.check_enqueue_arguments(
+  input jsonb, idempotency_key text, run_at timestamptz, priority integer, on_limit text
+) returns text
+language sql
+stable
+set search_path = ''
+as $$
+  select case
+    when input is null or jsonb_typeof(input) <> 'object'
+      then format('input must be a JSON object, not %s', coalesce(jsonb_typeof(input), 'null'))
+    when octet_length(input::text) > 65536
+      then format('input has %s bytes; at most 65536 (64 KB) are allowed', octet_length(input::text))
+    when idempotency_key is not null and length(idempotency_key) not between 1 and 200
+      then format('idempotency_key has %s characters; 1 to 200 are allowed', length(idempotency_key))
+    when run_at is not null and (not isfinite(run_at) or run_at > clock_timestamp() + interval '366 days')
+      then 'run_at must be a moment at most 366 days ahead'
+    when priority is null or priority not between -100 and 100
+      then format('priority must be an integer from -100 to 100, not %s', coalesce(priority::text, 'null'))
+    when on_limit is null or on_limit not in ('refuse', 'defer')
+      then format('on_limit must be refuse or defer, not %s', coalesce(quote_literal(left(on_limit, 40)), 'null'))
+  end
+$$;
+comment on function private.check_enqueue_arguments(jsonb, text, timestamptz, integer, text) is
+'What is wrong with the arguments of an enqueue; null when nothing is.';
+
+create or replace function private.admit_executions(
+  flow_ids uuid[], inputs jsonb[], idempotency_keys text[],
+  run_ats timestamptz[], priorities integer[], on_limits text[]
+)
+returns table (
+  item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
+  refused text, retry_after_seconds integer, limit_count integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_item record;
+  v_user uuid;
+  v_accepted timestamptz[];
+  v_moment timestamptz;
+  v_accept_at timestamptz;
+  v_limit text;
+  v_index integer;
+  -- What the loop decided, one element per item.
+  v_ids uuid[] := array_fill(null::uuid, array[cardinality(flow_ids)]);
+  v_accept_ats timestamptz[] := array_fill(null::timestamptz, array[cardinality(flow_ids)]);
+  v_run_ats timestamptz[] := array_fill(null::timestamptz, array[cardinality(flow_ids)]);
+  v_refused text[] := array_fill(null::text, array[cardinality(flow_ids)]);
+  v_retry_after integer[] := array_fill(null::integer, array[cardinality(flow_ids)]);
+  v_limit_counts integer[] := array_fill(null::integer, array[cardinality(flow_ids)]);
+  v_duplicates boolean[] := array_fill(false, array[cardinality(flow_ids)]);
+begin
+  -- The row of each user is the gate of admission: made if new, then locked in order of user_id.
+  insert into private.user_queue (user_id, tier, weight, max_running, suspended)
+  select distinct on (p.user_id) p.user_id, t.tier, t.weight, t.max_running, p.suspended_at is not null
+    from unnest(flow_ids) i(flow_id)
+    join public.flows f on f.id = i.flow_id
+    join public.user_profiles p on p.user_id = f.user_id
+    join public.subscription_tiers t on t.tier = p.tier
+   where not exists (select 1 from private.user_queue q where q.user_id = f.user_id)
+   order by p.user_id
+  on conflict do nothing;
+  perform 1 from private.user_queue q
+    where q.user_id in (select f.user_id from unnest(flow_ids) i(flow_id) join public.flows f on f.id = i.flow_id)
+    order by q.user_id for update;
+
+  for v_item in
+    select i.n::integer as n, f.user_id, f.id as flow_id, f.is_enabled, p.suspended_at, k.execution_id as known_id,
+           i.run_at, i.on_limit, t.hour_limit, t.day_limit, t.month_limit,
+           -- The first item with the same key; the later ones are the same execution.
+           case when i.idempotency_key is not null
+                then (min(i.n) over (partition by f.user_id, i.idempotency_key))::integer end as first_n
+      from unnest(flow_ids, idempotency_keys, run_ats, on_limits) with ordinality
+           i(flow_id, idempotency_key, run_at, on_limit, n)
+      left join public.flows f on f.id = i.flow_id
+      left join public.user_profiles p on p.user_id = f.user_id
+      left join public.subscription_tiers t on t.tier = p.tier
+      -- A key stands for its execution for a day.
+      left join private.idempotency_keys k
+        on k.user_id = f.user_id and k.idempotency_key = i.idempotency_key
+       and k.created_at > clock_timestamp() - interval '1 day'
+     order by f.user_id, i.n
+  loop
+    v_index := v_item.n;
+    if v_item.flow_id is null then
+      v_refused[v_index] := 'unknown_flow';
+    elsif v_item.known_id is not null then
+      v_ids[v_index] := v_item.known_id;
+      v_duplicates[v_index] := true;
+    elsif v_item.first_n < v_index and v_ids[v_item.first_n] is not null then
+      v_ids[v_index] := v_ids[v_item.first_n];
+      v_duplicates[v_index] := true;
+    elsif v_item.suspended_at is not null then
+      v_refused[v_index] := 'suspended';
+    elsif not v_item.is_enabled then
+      v_refused[v_index] := 'flow_disabled';
+    else
+      if v_user is distinct from v_item.user_id then
+        v_user := v_item.user_id;
+        v_moment := clock_timestamp();
+        v_accepted := private.accepted_lately(
+          v_user, greatest(v_item.hour_limit, v_item.day_limit, v_item.month_limit, 0));
+      end if;
+      v_accept_at := private.next_accepted_at(
+        v_accepted, v_moment, v_item.hour_limit, v_item.day_limit, v_item.month_limit);
+      if v_accept_at > v_moment and v_item.on_limit = 'refuse' then
+        v_limit := private.limit_that_holds(
+          v_accepted, v_moment, v_item.hour_limit, v_item.day_limit, v_item.month_limit);
+        v_refused[v_index] := v_limit;
+        v_retry_after[v_index] := ceil(extract(epoch from v_accept_at - v_moment));
+        v_limit_counts[v_index] := case v_limit when 'hour_limit' then v_item.hour_limit
+                                                when 'day_limit' then v_item.day_limit
+                                                else v_item.month_limit end;
+      else
+        v_ids[v_index] := private.new_execution_id();
+        v_accept_ats[v_index] := v_accept_at;
+        v_run_ats[v_index] := greatest(v_accept_at, v_item.run_at);
+        v_accepted := array_prepend(v_accept_at, v_accepted);
+        if v_accept_at < v_accepted[2] then
+          -- Accepted now, beside others deferred to later: keep the order.
+          select array_agg(a.accepted_at order by a.accepted_at desc) into v_accepted
+            from unnest(v_accepted) a(accepted_at);
+        end if;
+      end if;
+    end if;
+  end loop;
+
+  return query
+  with accepted as materialized (
+    select d.n::integer as n, d.id, d.accept_at, d.run_at, d.input, d.idempotency_key, d.priority,
+           f.user_id, f.id as flow_id, f.version, f.max_attempts,
+           case when d.run_at > clock_timestamp() then 'scheduled' else 'available' end as state
+      from unnest(v_ids, v_accept_ats, v_run_ats, flow_ids, inputs, idempotency_keys, priorities) with ordinality
+           d(id, accept_at, run_at, flow_id, input, idempotency_key, priority, n)
+      join public.flows f on f.id = d.flow_id
+     where d.accept_at is not null
+  ),
+  queued as (
+    insert into public.flow_execution_queue
+      (id, user_id, flow_id, flow_version, state, priority, max_attempts, run_at, idempotency_key, input)
+    select a.id, a.user_id, a.flow_id, a.version, a.state, a.priority, a.max_attempts, a.run_at,
+           a.idempotency_key, a.input
+      from accepted a
+  ),
+  tracked as (
+    insert into public.rate_limit_tracking (user_id, accepted_at, execution_id)
+    select a.user_id, a.accept_at, a.id from accepted a
+  ),
+  keyed as (
+    insert into private.idempotency_keys as k (user_id, idempotency_key, execution_id)
+    select a.user_id, a.idempotency_key, a.id from accepted a where a.idempotency_key is not null
+    on conflict (user_id, idempotency_key)
+      do update set execution_id = excluded.execution_id, created_at = excluded.created_at
+  ),
+  counted as (
+    -- Who becomes active starts at the clock of those who are: an idle user saves up nothing.
+    update private.user_queue q
+       set available = q.available + n.available,
+           tier = t.tier, weight = t.weight, max_running = t.max_running,
+           virtual_time = case when q.available = 0 and q.running = 0
+                               then greatest(q.virtual_time, s.virtual_time) else q.virtual_time end
+      from (select a.user_id, count(*) filter (where a.state = 'available') as available
+              from accepted a group by a.user_id) n
+      join public.user_profiles p on p.user_id = n.user_id
+      join public.subscription_tiers t on t.tier = p.tier
+     cross join private.queue_state s
+     where q.user_id = n.user_id
+  )
+  select d.n::integer - 1, d.id,
+         case when d.accept_at is not null then a.state
+              when d.duplicate then coalesce((select q.state from public.flow_execution_queue q where q.id = d.id), 'finished')
+         end,
+         coalesce(d.run_at, (select q.run_at from public.flow_execution_queue q where q.id = d.id)),
+         d.duplicate, d.refused, d.retry_after, d.limit_count
+    from unnest(v_ids, v_accept_ats, v_run_ats, v_duplicates, v_refused, v_retry_after, v_limit_counts) with ordinality
+         d(id, accept_at, run_at, duplicate, refused, retry_after, limit_count, n)
+    left join accepted a on a.n = d.n
+   order by d.n;
+
+  if exists (select 1 from unnest(v_run_ats) r(run_at) where r.run_at <= clock_timestamp()) then
+    perform private.wake_workers();
+  end if;
+end
+$$;
+comment on function private.admit_executions(uuid[], jsonb[], text[], timestamptz[], integer[], text[]) is
+'Admits executions on behalf of the owners of their flows: limits, rows, wake-up, in one transaction.';
+
+revoke execute on function private.next_accepted_at(timestamptz[], timestamptz, integer, integer, integer) from public;
+revoke execute on function private.limit_that_holds(timestamptz[], timestamptz, integer, integer, integer) from public;
+revoke execute on function private.accepted_lately(uuid, integer) from public;
+revoke execute on function private.check_enqueue_arguments(jsonb, text, timestamptz, integer, text) from public;
+revoke execute on function private.admit_executions(uuid[], jsonb[], text[], timestamptz[], integer[], text[])
+from public;
+
+-- sql/functions/cancel.sql
+-- Cancelling: at once while queued; a running one is told with the next heartbeat of its processor.
+
+create or replace function public.cancel_flow_execution(execution_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid := auth.uid();
+  v_row public.flow_execution_queue;
+  v_owner uuid;
+  v_state text;
+begin
+  if v_user is null and coalesce(auth.role(), '') <> 'service_role' then
+    raise sqlstate 'PT401' using message = 'cancel_flow_execution acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  end if;
+  select q.user_id into v_owner from public.flow_execution_queue q
+   where q.id = cancel_flow_execution.execution_id and (v_user is null or q.user_id = v_user);
+  if found then
+    -- The user first, then the execution, as everywhere.
+    perform 1 from private.user_queue u where u.user_id = v_owner for update;
+    select * into v_row from public.flow_execution_queue q where q.id = cancel_flow_execution.execution_id for update;
+  end if;
+
+  if v_row.id is null then
+    select l.outcome into v_state from public.execution_logs l
+     where l.execution_id = cancel_flow_execution.execution_id and l.is_final
+       and l.finished_at >= private.execution_id_time(cancel_flow_execution.execution_id) - interval '1 minute'
+       and (v_user is null or l.user_id = v_user);
+    if v_state is null then
+      raise sqlstate 'PT404' using message = format('execution_id: no execution %s', cancel_flow_execution.execution_id),
+        hint = 'Check the id; you can cancel your own executions only.';
+    end if;
+    return jsonb_build_object('execution_id', cancel_flow_execution.execution_id, 'state', v_state);
+  end if;
+
+  if v_row.state = 'running' then
+    update public.flow_execution_queue q set cancel_requested_at = coalesce(q.cancel_requested_at, clock_timestamp())
+     where q.id = v_row.id;
+    return jsonb_build_object('execution_id', v_row.id, 'state', 'cancelling');
+  end if;
+
+  insert into public.execution_logs
+    (execution_id, attempt, user_id, tier, flow_id, flow_name, flow_kind, flow_version, outcome, is_final, category,
+     error, input, priority, origin_id, queued_at)
+  select v_row.id, v_row.attempt, v_row.user_id, u.tier, v_row.flow_id, f.name, f.kind, v_row.flow_version,
+         'cancelled', true, 'cancelled', v_row.last_error, v_row.input, v_row.priority, v_row.origin_id, v_row.queued_at
+    from public.flows f, private.user_queue u
+   where f.id = v_row.flow_id and u.user_id = v_row.user_id;
+  delete from public.flow_execution_queue q where q.id = v_row.id;
+  if v_row.state = 'available' then
+    update private.user_queue u set available = u.available - 1 where u.user_id = v_row.user_id;
+  end if;
+  return jsonb_build_object('execution_id', v_row.id, 'state', 'cancelled');
+end
+$$;
+comment on function public.cancel_flow_execution(uuid) is
+'Cancels an execution of yours: at once while queued; a running one ends as cancelled when its processor has heard of it.';
+
+revoke execute on function public.cancel_flow_execution(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.cancel_flow_execution(uuid) to authenticated, service_role;
+
+-- sql/functions/claim.sql
+-- Claiming: which users, which of their executions, on which instances. The cost follows the batch, not the backlog.
+
+create or replace function private.promote_due(most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_promoted integer;
+begin
+  -- Users first, in order, as everywhere; then their due rows.
+  perform 1 from private.user_queue u
+    where u.user_id in (select due.user_id from (
+            select q.user_id from public.flow_execution_queue q
+             where q.state = 'scheduled' and q.run_at <= clock_timestamp()
+             order by q.run_at limit most) due)
+    order by u.user_id for update;
+  with due as (
+    select q.id, q.user_id from public.flow_execution_queue q
+     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
+     order by q.run_at limit most
+       for update skip locked
+  ),
+  promoted as (
+    update public.flow_execution_queue q set state = 'available'
+      from due where q.id = due.id returning q.user_id
+  ),
+  counted as (
+    update private.user_queue u
+       set available = u.available + n.n,
+           virtual_time = case when u.available = 0 and u.running = 0
+                               then greatest(u.virtual_time, s.virtual_time) else u.virtual_time end
+      from (select p.user_id, count(*) as n from promoted p group by p.user_id) n
+     cross join private.queue_state s
+     where u.user_id = n.user_id
+  )
+  select count(*) into v_promoted from promoted;
+  return v_promoted;
+end
+$$;
+comment on function private.promote_due(integer) is 'Makes scheduled executions available once their moment has come.';
+
+create or replace function private.free_slots(most integer)
+returns table (n integer, instance_id uuid, owner text, nth_of_instance integer)
+language sql
+volatile
+set search_path = ''
+as $$
+  with running as materialized (
+    -- Counts are derived from the running rows, so that a crash can never leak a slot.
+    select q.instance_id, count(*)::integer as n
+      from public.flow_execution_queue q where q.state = 'running' group by q.instance_id
+  ),
+  open_instances as (
+    select i.id, i.owner, i.weight, coalesce(r.n, 0) as in_flight, i.max_in_flight - coalesce(r.n, 0) as free
+      from public.apps_script_instances i
+      left join running r on r.instance_id = i.id
+     where i.state = 'active' and i.kind = 'apps_script'
+       and (i.breaker_state = 'closed'
+            or (i.breaker_state = 'half_open' and coalesce(r.n, 0) = 0))
+  ),
+  owners as (
+    select o.owner,
+           o.max_in_flight - coalesce((select sum(r.n) from public.apps_script_instances i
+                                         join running r on r.instance_id = i.id
+                                        where i.owner = o.owner), 0)::integer as free
+      from public.apps_script_owners o
+     where o.set_aside_until is null or o.set_aside_until <= clock_timestamp()
+  ),
+  per_instance as (
+    -- The k-th free slot of an instance stands at (calls in flight + k) / weight: the least loaded comes first.
+    select i.id, i.owner, k.k, (i.in_flight + k.k)::double precision / i.weight as load, random() as tie
+      from open_instances i
+     cross join lateral generate_series(1, least(i.free, most)) k(k)
+  ),
+  per_owner as (
+    select p.*, row_number() over (partition by p.owner order by p.load, p.tie) as nth_of_owner from per_instance p
+  )
+  select row_number() over (order by p.load, p.tie)::integer, p.id, p.owner, p.k
+    from per_owner p
+    join owners o on o.owner = p.owner and p.nth_of_owner <= o.free
+   order by p.load, p.tie
+   limit greatest(0, least(most, (select c.global_max_in_flight from public.load_balancer_config c)
+                                 - (select coalesce(sum(r.n), 0)::integer from running r)))
+$$;
+comment on function private.free_slots(integer) is
+'Free slots within the global, the owners'' and the instances'' limits, least loaded first. Exact under the lock of the claim only.';
+
+create or replace function private.choose_executions(processor_id text, most integer, lease_seconds integer)
+returns table (execution_id uuid)
+language sql
+volatile
+set search_path = ''
+as $$
+  with slots as materialized (
+    select * from private.free_slots(most)
+  ),
+  open_instances as materialized (
+    select array_agg(distinct s.instance_id) as ids, count(*) as slots,
+           count(distinct s.instance_id) as instances, count(distinct s.owner) as owners
+      from slots s
+  ),
+  users as materialized (
+    -- The users who received least, below their running limit. A locked one is being served by another statement.
+    select u.user_id, u.weight, u.virtual_time, least(u.max_running - u.running, u.available) as room
+      from private.user_queue u
+     where u.available > 0 and u.running < u.max_running and not u.suspended
+       and (u.blocked_until is null or u.blocked_until <= clock_timestamp())
+     order by u.virtual_time
+     limit (select o.slots from open_instances o)
+       for update skip locked
+  ),
+  heads as (
+    -- The head of each user's own order. The n-th of a user stands n / weight further on the virtual clock.
+    select h.*, u.virtual_time + h.nth::double precision / u.weight as virtual_time
+      from users u
+     cross join open_instances o
+     cross join lateral (
+       select l.*, row_number() over (order by l.priority desc, l.run_at, l.id) as nth
+         from (select q.id, q.priority, q.run_at, q.pinned_instance_id, q.avoided_instance_id, q.avoided_owner
+                 from public.flow_execution_queue q
+                where q.user_id = u.user_id and q.state = 'available'
+                  and (q.pinned_instance_id is null or q.pinned_instance_id = any (o.ids))
+                order by q.priority desc, q.run_at, q.id
+                limit u.room
+                  for update skip locked) l) h
+  ),
+  chosen as (
+    select h.* from heads h order by h.virtual_time limit (select o.slots from open_instances o)
+  ),
+  pinned as (
+    -- First those that may only run where they may have run before.
+    select c.id, s.n, s.instance_id
+      from (select c.id, c.pinned_instance_id,
+                   row_number() over (partition by c.pinned_instance_id order by c.virtual_time) as nth
+              from chosen c where c.pinned_instance_id is not null) c
+      join slots s on s.instance_id = c.pinned_instance_id and s.nth_of_instance = c.nth
+  ),
+  free as (
+    select c.id, c.avoided_instance_id, c.avoided_owner, row_number() over (order by c.virtual_time) as turn
+      from chosen c where c.pinned_instance_id is null
+  ),
+  open_slots as (
+    select s.instance_id, s.owner, row_number() over (order by s.n) as turn
+      from slots s where s.n not in (select p.n from pinned p)
+  ),
+  placed as (
+    select p.id, p.instance_id from pinned p
+    union all
+    -- Then the others in turn. One that met the instance or owner it avoids waits for the next claim, unless there is no other.
+    select f.id, s.instance_id
+      from free f
+      join open_slots s on s.turn = f.turn
+     cross join open_instances o
+     where (f.avoided_instance_id is distinct from s.instance_id or o.instances = 1)
+       and (f.avoided_owner is distinct from s.owner or o.owners = 1)
+  ),
+  claimed as (
+    update public.flow_execution_queue q
+       set state = 'running', attempt = q.attempt + 1, instance_id = p.instance_id,
+           processor_id = choose_executions.processor_id,
+           started_at = clock_timestamp(), lease_token = gen_random_uuid(),
+           lease_expires_at = clock_timestamp() + make_interval(secs => choose_executions.lease_seconds)
+      from placed p
+     where q.id = p.id
+    returning q.id, q.user_id
+  ),
+  charged as (
+    update private.user_queue u
+       set running = u.running + n.n, available = u.available - n.n,
+           virtual_time = u.virtual_time + n.n::double precision / u.weight
+      from (select c.user_id, count(*)::integer as n from claimed c group by c.user_id) n
+     where u.user_id = n.user_id
+    returning u.virtual_time - n.n::double precision / u.weight as served_from
+  ),
+  clock as (
+    -- The clock stands where the least served of this batch stood; newcomers start there.
+    update private.queue_state s
+       set virtual_time = greatest(s.virtual_time, (select min(c.served_from) from charged c))
+     where exists (select 1 from charged)
+  )
+  select c.id from claimed c
+$$;
+comment on function private.choose_executions(text, integer, integer) is
+'Picks, places and leases up to so many executions. Only under the lock of the claim.';
+
+create or replace function public.claim_flow_executions(processor_id text, max integer, lease_seconds integer)
+returns table (
+  execution_id uuid, attempt integer, max_attempts integer, lease_token uuid, lease_expires_at timestamptz,
+  user_id uuid, tier text, flow_id uuid, flow_name text, flow_kind text, steps jsonb, input jsonb,
+  deadline_seconds integer, queued_at timestamptz, instance_id uuid, instance_name text, instance_url text,
+  instance_key_id text, instance_owner text, resume boolean
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_chosen uuid[];
+begin
+  if claim_flow_executions.processor_id is null or length(claim_flow_executions.processor_id) not between 1 and 200 then
+    raise sqlstate 'PT400' using message = 'processor_id must be a text of 1 to 200 characters that names the claimer';
+  elsif claim_flow_executions.max is null or claim_flow_executions.max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', claim_flow_executions.max);
+  elsif claim_flow_executions.lease_seconds is null or claim_flow_executions.lease_seconds not between 1 and 3600 then
+    raise sqlstate 'PT400' using
+      message = format('lease_seconds must be an integer from 1 to 3600, not %s', claim_flow_executions.lease_seconds);
+  end if;
+
+  -- An empty queue costs these two index probes.
+  if exists (select 1 from public.flow_execution_queue q where q.state = 'scheduled' and q.run_at <= clock_timestamp()) then
+    perform private.promote_due(1000);
+  end if;
+  if not exists (select 1 from private.user_queue u
+                  where u.available > 0 and u.running < u.max_running and not u.suspended) then
+    return;
+  end if;
+  if exists (select 1 from public.load_balancer_config c where c.paused_at is not null) then
+    return;
+  end if;
+
+  -- One claim at a time: limits are exact because nobody else adds running rows meanwhile.
+  perform pg_advisory_xact_lock(7305151, 1);
+  select array_agg(c.execution_id) into v_chosen
+    from private.choose_executions(claim_flow_executions.processor_id, claim_flow_executions.max, claim_flow_executions.lease_seconds) c;
+  if v_chosen is null then
+    return;
+  end if;
+  insert into public.queue_processors as p (id) values (claim_flow_executions.processor_id)
+  on conflict (id) do nothing;
+
+  return query
+  select q.id, q.attempt, q.max_attempts, q.lease_token, q.lease_expires_at, q.user_id, u.tier, q.flow_id, f.name, f.kind,
+         v.definition -> 'steps', q.input, f.deadline_seconds, q.queued_at,
+         i.id, i.name, i.url, i.key_id, i.owner, q.pinned_instance_id is not null
+    from public.flow_execution_queue q
+    join private.user_queue u on u.user_id = q.user_id
+    join public.flows f on f.id = q.flow_id
+    join public.flow_versions v on v.flow_id = q.flow_id and v.version = q.flow_version
+    join public.apps_script_instances i on i.id = q.instance_id
+   where q.id = any (v_chosen);
+end
+$$;
+comment on function public.claim_flow_executions(text, integer, integer) is
+'Leases up to max executions to a processor, each with an instance that has a free slot. Service role only.';
+
+revoke execute on function private.promote_due(integer) from public;
+revoke execute on function private.free_slots(integer) from public;
+revoke execute on function private.choose_executions(text, integer, integer) from public;
+revoke execute on function public.claim_flow_executions(text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.claim_flow_executions(text, integer, integer) to service_role;
+
+-- sql/functions/enqueue.sql
+-- The two doors of admission: a user for one flow of their own, a service for many flows of anyone.
+
+create or replace function public.enqueue_flow_execution(
+  flow_id uuid,
+  input jsonb default '{}'::jsonb,
+  idempotency_key text default null,
+  run_at timestamptz default null,
+  priority integer default 0,
+  on_limit text default 'refuse'
+) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_user uuid := auth.uid();
+  v_problem text := private.check_enqueue_arguments(input, idempotency_key, run_at, priority, on_limit);
+  v_result record;
+begin
+  if v_user is null then
+    raise sqlstate 'PT401' using message = 'enqueue_flow_execution acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token; a service uses enqueue_flow_executions.';
+  end if;
+  if v_problem is not null then
+    raise sqlstate 'PT400' using message = v_problem, hint = 'Nothing was queued. Correct the argument and call again.';
+  end if;
+  if not exists (select 1 from public.flows f where f.id = enqueue_flow_execution.flow_id and f.user_id = v_user) then
+    raise sqlstate 'PT404' using message = format('flow_id: you have no flow %s', flow_id),
+      hint = 'List your flows to find its id.';
+  end if;
+
+  select * into v_result
+    from private.admit_executions(array[flow_id], array[input], array[idempotency_key], array[run_at],
+                                  array[priority], array[on_limit]);
+  if v_result.refused is null then
+    return jsonb_build_object('execution_id', v_result.execution_id, 'state', v_result.state,
+                              'run_at', v_result.run_at, 'duplicate', v_result.duplicate);
+  end if;
+  perform private.raise_refusal(v_result.refused, v_result.limit_count, v_result.retry_after_seconds);
+  return null;
+end
+$$;
+comment on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text) is
+'Queues a run of one of your flows. 429 with Retry-After when a limit is reached; on_limit = defer schedules it instead.';
+
+create or replace function private.raise_refusal(refused text, limit_count integer, retry_after_seconds integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_window text := replace(refused, '_limit', '');
+begin
+  if refused = 'suspended' then
+    raise sqlstate 'PT403' using message = 'your account is suspended: nothing is queued',
+      hint = 'Your data stays readable. Ask support.';
+  elsif refused = 'flow_disabled' then
+    raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
+  elsif refused = 'unknown_flow' then
+    raise sqlstate 'PT404' using message = 'flow_id: no such flow', hint = 'List your flows to find its id.';
+  end if;
+  -- PostgREST sends this as status 429 with these headers.
+  raise sqlstate 'PGRST' using
+    message = jsonb_build_object(
+      'code', 'PT429',
+      'message', format('your limit of %s executions per %s is reached', limit_count, v_window),
+      'details', jsonb_build_object('window', v_window, 'limit', limit_count, 'remaining', 0,
+                                    'retry_after_seconds', retry_after_seconds)::text,
+      'hint', format('Try again in %s s, or pass on_limit = defer to have it scheduled for then.', retry_after_seconds)
+    )::text,
+    detail = jsonb_build_object(
+      'status', 429,
+      'headers', jsonb_build_object(
+        'Retry-After', retry_after_seconds::text,
+        'RateLimit', format('"%s";r=0;t=%s', v_window, retry_after_seconds),
+        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count,
+                                   case v_window when 'hour' then 3600 when 'day' then 86400 else 2592000 end))
+    )::text;
+end
+$$;
+comment on function private.raise_refusal(text, integer, integer) is 'Turns a refusal into the HTTP error a client sees.';
+
+create or replace function public.enqueue_flow_executions(items jsonb)
+returns table (
+  item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
+  refused text, retry_after_seconds integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_bad record;
+begin
+  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 5000 then
+    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 5000 executions',
+      hint = 'Each is {"flow_id", "input", "idempotency_key", "run_at", "priority", "on_limit"}; only flow_id is required.';
+  end if;
+  -- All or nothing: a malformed item is refused before anything is queued.
+  select i.n, i.problem into v_bad
+    from (select e.n - 1 as n,
+                 case when jsonb_typeof(e.value) <> 'object' then 'must be an object'
+                      when e.value ->> 'flow_id' is null
+                           or e.value ->> 'flow_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                        then 'flow_id must be a uuid'
+                      when jsonb_typeof(coalesce(e.value -> 'priority', '0')) <> 'number'
+                        then 'priority must be an integer from -100 to 100'
+                      when not private.is_integer_between(coalesce(e.value -> 'priority', '0'), -100, 100)
+                        then 'priority must be an integer from -100 to 100'
+                      else private.check_enqueue_arguments(
+                        coalesce(e.value -> 'input', '{}'), e.value ->> 'idempotency_key',
+                        (e.value ->> 'run_at')::timestamptz, coalesce((e.value ->> 'priority')::integer, 0),
+                        coalesce(e.value ->> 'on_limit', 'refuse'))
+                 end as problem
+            from jsonb_array_elements(items) with ordinality e(value, n)) i
+   where i.problem is not null
+   order by i.n limit 1;
+  if found then
+    raise sqlstate 'PT400' using message = format('items[%s]: %s', v_bad.n, v_bad.problem),
+      hint = 'Nothing was queued. Correct the item and call again.';
+  end if;
+
+  return query
+  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.retry_after_seconds
+    from (select array_agg((e.value ->> 'flow_id')::uuid order by e.n) as flow_ids,
+                 array_agg(coalesce(e.value -> 'input', '{}') order by e.n) as inputs,
+                 array_agg(e.value ->> 'idempotency_key' order by e.n) as idempotency_keys,
+                 array_agg((e.value ->> 'run_at')::timestamptz order by e.n) as run_ats,
+                 array_agg(coalesce((e.value ->> 'priority')::integer, 0) order by e.n) as priorities,
+                 array_agg(coalesce(e.value ->> 'on_limit', 'refuse') order by e.n) as on_limits
+            from jsonb_array_elements(items) with ordinality e(value, n)) i
+   cross join lateral private.admit_executions(
+     i.flow_ids, i.inputs, i.idempotency_keys, i.run_ats, i.priorities, i.on_limits) a;
+exception
+  when invalid_datetime_format or datetime_field_overflow then
+    raise sqlstate 'PT400' using message = 'items: a run_at is no timestamp (ISO 8601 with an offset)',
+      hint = 'Nothing was queued. Correct the item and call again.';
+end
+$$;
+comment on function public.enqueue_flow_executions(jsonb) is
+'Queues up to 5,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
+
+revoke execute on function private.raise_refusal(text, integer, integer) from public;
+revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
+from public, anon, authenticated, service_role;
+grant execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
+to authenticated, service_role;
+revoke execute on function public.enqueue_flow_executions(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.enqueue_flow_executions(jsonb) to service_role;
+
+-- sql/functions/flow_validation.sql
+-- What a flow may say. The one truth for clients, the command line and the far side's own check.
+
+create or replace function private.flow_step_arguments()
+returns table (step_type text, argument text, kind text, required boolean, lowest integer, highest integer)
+language sql
+immutable
+set search_path = ''
+as $$
+  values
+    ('gmail.search', 'query', 'string', true, null::integer, null::integer),
+    ('gmail.search', 'max', 'integer', false, 1, 100),
+    ('gmail.label', 'threads', 'array', true, null, null),
+    ('gmail.label', 'label', 'string', true, null, null),
+    ('gmail.label', 'remove', 'boolean', false, null, null),
+    ('gmail.archive', 'threads', 'array', true, null, null),
+    ('gmail.draft', 'to', 'string', true, null, null),
+    ('gmail.draft', 'subject', 'string', true, null, null),
+    ('gmail.draft', 'body', 'string', true, null, null),
+    ('gmail.draft', 'cc', 'string', false, null, null),
+    ('gmail.draft', 'bcc', 'string', false, null, null),
+    ('gmail.draft', 'html_body', 'string', false, null, null),
+    ('gmail.send', 'to', 'string', true, null, null),
+    ('gmail.send', 'subject', 'string', true, null, null),
+    ('gmail.send', 'body', 'string', true, null, null),
+    ('gmail.send', 'cc', 'string', false, null, null),
+    ('gmail.send', 'bcc', 'string', false, null, null),
+    ('gmail.send', 'html_body', 'string', false, null, null),
+    ('gmail.send', 'reply_to', 'string', false, null, null),
+    ('drive.save_attachments', 'threads', 'array', true, null, null),
+    ('drive.save_attachments', 'folder', 'string', true, null, null),
+    ('drive.save_attachments', 'max', 'integer', false, 1, 100),
+    ('drive.create_file', 'name', 'string', true, null, null),
+    ('drive.create_file', 'content', 'string', true, null, null),
+    ('drive.create_file', 'folder', 'string', false, null, null),
+    ('drive.create_file', 'mime_type', 'string', false, null, null),
+    ('sheets.append_rows', 'spreadsheet', 'string', true, null, null),
+    ('sheets.append_rows', 'rows', 'array', true, null, null),
+    ('sheets.append_rows', 'sheet', 'string', false, null, null),
+    ('calendar.create_event', 'title', 'string', true, null, null),
+    ('calendar.create_event', 'start', 'string', true, null, null),
+    ('calendar.create_event', 'end', 'string', true, null, null),
+    ('calendar.create_event', 'calendar', 'string', false, null, null),
+    ('calendar.create_event', 'description', 'string', false, null, null),
+    ('calendar.create_event', 'location', 'string', false, null, null),
+    ('calendar.create_event', 'guests', 'array', false, null, null),
+    ('transform', 'template', 'any', true, null, null),
+    ('transform', 'each', 'array', false, null, null)
+$$;
+comment on function private.flow_step_arguments() is 'The step types and their arguments. Code.gs implements exactly these.';
+
+create or replace function private.validate_flow_step(step jsonb, path text, earlier text[])
+returns table (path_out text, code text, message text)
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_type text := step ->> 'type';
+  v_args jsonb := coalesce(step -> 'args', '{}'::jsonb);
+  v_known text[] := earlier || array['input'];
+begin
+  if jsonb_typeof(v_args) is distinct from 'object' then
+    return query select path || '.args', 'wrong_type',
+      format('args must be an object of arguments, not %s', jsonb_typeof(v_args));
+    return;
+  end if;
+  if v_type is null or not exists (select 1 from private.flow_step_arguments() a where a.step_type = v_type) then
+    return query select path || '.type', 'unknown_step',
+      format('%s is no step type; known are %s', coalesce(quote_literal(left(v_type, 80)), 'a missing type'),
+             (select string_agg(distinct a.step_type, ', ' order by a.step_type) from private.flow_step_arguments() a));
+    return;
+  end if;
+
+  -- Arguments that are missing, and arguments of the wrong shape. A lone template may become any type.
+  return query
+    select path || '.args.' || a.argument,
+           case when given.value is null then 'missing_argument' else 'wrong_type' end,
+           case when given.value is null then format('%s needs the argument %s (%s)', v_type, a.argument, a.kind)
+                else format('%s must be %s, not %s', a.argument,
+                            case when a.kind = 'integer' and a.lowest is not null
+                                 then format('an integer from %s to %s', a.lowest, a.highest)
+                                 when a.kind ~ '^[aeiou]' then 'an ' || a.kind
+                                 else 'a ' || a.kind end,
+                            case when jsonb_typeof(given.value) = 'number' then left(given.value::text, 40)
+                                 else jsonb_typeof(given.value) end)
+           end
+      from private.flow_step_arguments() a
+      cross join lateral (select v_args -> a.argument as value) given
+     where a.step_type = v_type
+       and case
+             when given.value is null then a.required
+             when a.kind = 'any' then false
+             when given.value #>> '{}' ~ '^\s*\{\{[^{}]+\}\}\s*$' and jsonb_typeof(given.value) = 'string' then false
+             when a.kind = 'integer' then not private.is_integer_between(given.value, a.lowest, a.highest)
+             else jsonb_typeof(given.value) <> a.kind
+           end;
+
+  return query
+    select path || '.args.' || left(k.key, 80), 'unknown_argument',
+           format('%s takes no argument of this name; it takes %s', v_type,
+                  (select string_agg(a.argument, ', ') from private.flow_step_arguments() a where a.step_type = v_type))
+      from jsonb_object_keys(v_args) k(key)
+     where not exists (select 1 from private.flow_step_arguments() a where a.step_type = v_type and a.argument = k.key);
+
+  if v_type = 'transform' and v_args ? 'each' then
+    v_known := v_known || array['item'];
+  end if;
+  -- References may only look back.
+  return query
+    select distinct path || '.args', 'unknown_reference',
+           format('{{%s}} names no earlier step; known here are %s', left(r.expression, 80), array_to_string(v_known, ', '))
+      from jsonb_path_query(v_args, 'strict $.** ? (@.type() == "string")') s(value)
+      cross join lateral regexp_matches(s.value #>> '{}', '\{\{\s*([^{}]*?)\s*\}\}', 'g') m(groups)
+      cross join lateral (select m.groups[1] as expression) r
+     where split_part(r.expression, '.', 1) <> all (v_known);
+end
+$$;
+comment on function private.validate_flow_step(jsonb, text, text[]) is 'What is wrong with one step; nothing when it is right.';
+
+create or replace function private.is_integer_between(value jsonb, lowest integer, highest integer) returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select case when jsonb_typeof(value) = 'number'
+              then (value::numeric) = trunc(value::numeric)
+                   and (lowest is null or value::numeric >= lowest) and (highest is null or value::numeric <= highest)
+              else false end
+$$;
+comment on function private.is_integer_between(jsonb, integer, integer) is 'Whether a JSON value is a whole number in a range.';
+
+create or replace function public.validate_flow_definition(definition jsonb)
+returns table (path text, code text, message text)
+language plpgsql
+immutable
+security definer
+set search_path = ''
+as $$
+declare
+  v_steps jsonb := definition -> 'steps';
+  v_step jsonb;
+  v_name text;
+  v_index integer := 0;
+  v_earlier text[] := '{}';
+begin
+  if definition is null or jsonb_typeof(definition) <> 'object' then
+    return query select 'definition', 'wrong_type', 'a flow is an object {"steps": [...]}'::text;
+    return;
+  end if;
+  if octet_length(definition::text) > 262144 then
+    return query select 'definition', 'too_large',
+      format('the flow has %s bytes; at most 262144 (256 KB) are allowed', octet_length(definition::text));
+    return;
+  end if;
+  if v_steps is null or jsonb_typeof(v_steps) <> 'array' or jsonb_array_length(v_steps) not between 1 and 20 then
+    return query select 'steps', 'wrong_type', 'steps must be a list of 1 to 20 steps'::text;
+    return;
+  end if;
+  return query
+    select left(k.key, 80), 'unknown_field', 'a flow has only the field steps'::text
+      from jsonb_object_keys(definition) k(key) where k.key <> 'steps';
+
+  for v_step in select s.value from jsonb_array_elements(v_steps) s(value) loop
+    if jsonb_typeof(v_step) <> 'object' then
+      return query select format('steps[%s]', v_index), 'wrong_type',
+        format('a step is an object {"name", "type", "args"}, not %s', jsonb_typeof(v_step));
+    else
+      v_name := v_step ->> 'name';
+      if v_name is null or jsonb_typeof(v_step -> 'name') <> 'string' or v_name !~ '^[a-z][a-z0-9_]{0,39}$'
+         or v_name in ('input', 'item') then
+        return query select format('steps[%s].name', v_index), 'invalid_name',
+          'name must be 1 to 40 of a-z, 0-9 and _, start with a letter, and be neither input nor item'::text;
+      elsif v_name = any (v_earlier) then
+        return query select format('steps[%s].name', v_index), 'duplicate_name',
+          format('another step is called %s already', v_name);
+      end if;
+      return query
+        select format('steps[%s].%s', v_index, left(k.key, 80)), 'unknown_field',
+               'a step has only the fields name, type and args'::text
+          from jsonb_object_keys(v_step) k(key) where k.key not in ('name', 'type', 'args');
+      return query
+        select * from private.validate_flow_step(v_step, format('steps[%s]', v_index), v_earlier);
+      if v_name is not null then
+        v_earlier := v_earlier || v_name;
+      end if;
+    end if;
+    v_index := v_index + 1;
+  end loop;
+end
+$$;
+comment on function public.validate_flow_definition(jsonb) is
+'Everything that is wrong with a flow: path, code, message. No rows: it is valid.';
+
+create or replace function private.check_flow() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_problem record;
+  v_count integer := 0;
+  v_messages text[] := '{}';
+begin
+  if tg_op = 'UPDATE' then
+    new.updated_at := now();
+    if new.user_id <> old.user_id then
+      raise sqlstate 'PT400' using message = 'user_id: a flow cannot change its owner',
+        hint = 'Create the flow again for the other user.';
+    end if;
+    if new.definition = old.definition then
+      new.version := old.version;
+      return new;
+    end if;
+    new.version := old.version + 1;
+  else
+    new.version := 1;
+  end if;
+  for v_problem in select * from public.validate_flow_definition(new.definition) loop
+    v_count := v_count + 1;
+    if v_count <= 10 then
+      v_messages := v_messages || format('%s: %s', v_problem.path, v_problem.message);
+    end if;
+  end loop;
+  if v_count > 0 then
+    raise sqlstate 'PT400' using
+      message = 'definition is not a valid flow: ' || v_messages[1],
+      detail = array_to_string(v_messages, E'\n'),
+      hint = 'Correct the flow; `flowstate flows validate` lists all problems.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.check_flow() is 'Trigger: an invalid flow is not stored; the version goes up with the definition.';
+
+create or replace trigger check_flow before insert or update on public.flows
+for each row execute function private.check_flow();
+
+create or replace function private.keep_flow_version() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into public.flow_versions (flow_id, version, user_id, definition)
+  values (new.id, new.version, new.user_id, new.definition)
+  on conflict do nothing;
+  return new;
+end
+$$;
+comment on function private.keep_flow_version() is 'Trigger: each definition is kept, so that an execution runs what it was accepted with.';
+
+create or replace trigger keep_flow_version after insert or update of definition on public.flows
+for each row execute function private.keep_flow_version();
+
+revoke execute on function private.flow_step_arguments() from public;
+revoke execute on function private.validate_flow_step(jsonb, text, text[]) from public;
+revoke execute on function private.is_integer_between(jsonb, integer, integer) from public;
+revoke execute on function private.check_flow() from public;
+revoke execute on function private.keep_flow_version() from public;
+revoke execute on function public.validate_flow_definition(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.validate_flow_definition(jsonb) to authenticated, service_role;
+
+-- sql/functions/ids_and_time.sql
+-- Small helpers that tables and other functions stand on.
+
+create or replace function private.new_execution_id() returns uuid
+language sql
+volatile
+set search_path = ''
+as $$
+  -- A version 7 uuid (RFC 9562): 48 bits of Unix milliseconds, then random bits. Ids of one moment sit on one index page.
+  select encode(
+    set_bit(set_bit(
+      overlay(uuid_send(gen_random_uuid())
+              placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+              from 1 for 6),
+      52, 1), 53, 1),
+    'hex')::uuid
+$$;
+comment on function private.new_execution_id() is 'A time-ordered execution id (uuid version 7).';
+
+create or replace function private.execution_id_time(execution_id uuid) returns timestamptz
+language sql
+immutable
+strict
+set search_path = ''
+as $$
+  select to_timestamp(('x' || substr(replace(execution_id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0)
+$$;
+comment on function private.execution_id_time(uuid) is
+'When an execution id was made; history is never older, so that a look-up by id skips earlier partitions.';
+
+create or replace function private.touch_updated_at() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.updated_at := now();
+  return new;
+end
+$$;
+comment on function private.touch_updated_at() is 'Trigger: keeps updated_at.';
+
+create or replace trigger touch_updated_at before update on public.subscription_tiers
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on public.user_profiles
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on public.flow_schedules
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on public.apps_script_owners
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on public.apps_script_instances
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on public.load_balancer_config
+for each row execute function private.touch_updated_at();
+
+revoke execute on function private.new_execution_id() from public;
+revoke execute on function private.execution_id_time(uuid) from public;
+revoke execute on function private.touch_updated_at() from public;
+
+-- sql/functions/instances.sql
+-- Which endpoint addresses are allowed at all.
+
+create or replace function private.check_instance() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  -- scheme, host with an optional port, path; user information, queries and fragments do not match.
+  v_parts text[] := regexp_match(new.url, '^(https?)://([A-Za-z0-9.-]+|\[::1\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)$');
+  v_host text := lower(v_parts[2]);
+  v_allowed text[];
+begin
+  if v_parts is null then
+    raise sqlstate 'PT400' using message = 'url must have the form https://host/path, with no user, query or fragment',
+      hint = 'An Apps Script address looks like https://script.google.com/macros/s/<deployment id>/exec';
+  end if;
+  select c.allowed_hosts into v_allowed from public.load_balancer_config c;
+  if not (v_host = any (v_allowed) and (v_parts[3] is null or v_parts[3] = ':443'))
+     and not (v_host || coalesce(v_parts[3], '') = any (v_allowed)) then
+    raise sqlstate 'PT400' using
+      message = format('url: the host %s is not on the allow-list (%s)', v_host || coalesce(v_parts[3], ''),
+                       array_to_string(v_allowed, ', ')),
+      hint = 'Use an allowed host, or add this one to load_balancer_config.allowed_hosts first.';
+  end if;
+  if v_parts[1] = 'http' and v_host not in ('127.0.0.1', 'localhost', '[::1]') then
+    raise sqlstate 'PT400' using message = 'url must use https; http is accepted for loopback addresses only',
+      hint = 'Use the https address of the endpoint.';
+  end if;
+  if new.kind = 'apps_script' and v_parts[4] !~ '^/(a/macros/[^/]+|macros)/s/[A-Za-z0-9_-]+/exec$' then
+    raise sqlstate 'PT400' using
+      message = 'url: the path of an Apps Script deployment is /macros/s/<deployment id>/exec',
+      hint = 'Copy the web app address that "Deploy, Manage deployments" shows; a path behind /exec leads to a login page.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.check_instance() is 'Trigger: only allowed hosts, https, and the address form of a deployment.';
+
+create or replace trigger check_instance before insert or update of url, kind on public.apps_script_instances
+for each row execute function private.check_instance();
+
+revoke execute on function private.check_instance() from public;
+
+-- sql/functions/maintenance.sql
+-- Partitions made ahead and dropped whole; small tables pruned in bounded steps.
+
+create or replace function private.make_partition(parent text, from_moment timestamptz, period text) returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_to timestamptz := from_moment + ('1 ' || period)::interval;
+  v_name text := format('%s_%s', parent, to_char(from_moment at time zone 'UTC',
+                                                 case period when 'day' then 'YYYYMMDD' else 'YYYYMM' end));
+  v_column text;
+begin
+  if to_regclass(format('partitions.%I', v_name)) is not null then
+    return false;
+  end if;
+  select a.attname into v_column
+    from pg_catalog.pg_partitioned_table t
+    join pg_catalog.pg_attribute a on a.attrelid = t.partrelid and a.attnum = t.partattrs[0]
+   where t.partrelid = format('public.%I', parent)::regclass;
+  execute format('create table partitions.%I (like public.%I including defaults including constraints)', v_name, parent);
+  -- What landed in the default partition for want of this one moves over.
+  execute format('with moved as (delete from partitions.%I d where d.%I >= $1 and d.%I < $2 returning *)
+                  insert into partitions.%I select * from moved',
+                 parent || '_default', v_column, v_column, v_name) using from_moment, v_to;
+  execute format('alter table public.%I attach partition partitions.%I for values from (%L) to (%L)',
+                 parent, v_name, from_moment, v_to);
+  execute format('alter table partitions.%I enable row level security', v_name);
+  return true;
+end
+$$;
+comment on function private.make_partition(text, timestamptz, text) is
+'Makes one partition of a public table, unexposed, and fills it from the default partition. False: it was there.';
+
+create or replace function private.maintain_partitions() returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_policy private.partition_policies;
+  v_moment timestamptz;
+  v_keep interval;
+  v_old record;
+  v_made text[] := '{}';
+  v_dropped text[] := '{}';
+begin
+  for v_policy in select * from private.partition_policies p order by p.parent loop
+    -- From yesterday on: a processor's late row and a clock that jumped have a place.
+    for v_moment in
+      select date_trunc(v_policy.period, clock_timestamp() at time zone 'UTC') at time zone 'UTC'
+             + (n || ' ' || v_policy.period)::interval
+        from generate_series(-1, v_policy.periods_ahead) n
+    loop
+      if private.make_partition(v_policy.parent, v_moment, v_policy.period) then
+        v_made := v_made || format('%s %s', v_policy.parent, v_moment::date);
+      end if;
+    end loop;
+
+    v_keep := coalesce(v_policy.keep, (select make_interval(days => max(t.log_retention_days) + 1)
+                                         from public.subscription_tiers t));
+    for v_old in
+      select c.relname, b.upper_bound
+        from pg_catalog.pg_inherits h
+        join pg_catalog.pg_class c on c.oid = h.inhrelid
+       cross join lateral (
+         select (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)''\)'))[1]::timestamptz as upper_bound) b
+       where h.inhparent = format('public.%I', v_policy.parent)::regclass
+         and b.upper_bound < clock_timestamp() - v_keep
+    loop
+      execute format('drop table partitions.%I', v_old.relname);
+      v_dropped := v_dropped || v_old.relname::text;
+    end loop;
+  end loop;
+  return jsonb_build_object('made', v_made, 'dropped', v_dropped);
+end
+$$;
+comment on function private.maintain_partitions() is 'Makes partitions ahead and drops those past their retention.';
+
+create or replace function public.maintain_queue() returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_partitions jsonb;
+  v_keys integer;
+  v_processors integer;
+begin
+  -- One at a time; who comes second finds it being done.
+  if not pg_try_advisory_xact_lock(7305151, 2) then
+    return jsonb_build_object('skipped', true);
+  end if;
+  v_partitions := private.maintain_partitions();
+
+  with old as (
+    select k.user_id, k.idempotency_key from private.idempotency_keys k
+     where k.created_at <= clock_timestamp() - interval '1 day'
+     limit 10000 for update skip locked
+  )
+  delete from private.idempotency_keys k using old o
+   where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
+  get diagnostics v_keys = row_count;
+
+  delete from public.queue_processors p
+   where p.last_heartbeat_at < clock_timestamp() - interval '1 day'
+     and not exists (select 1 from public.flow_execution_queue q where q.state = 'running' and q.processor_id = p.id);
+  get diagnostics v_processors = row_count;
+
+  return jsonb_build_object('skipped', false, 'partitions', v_partitions,
+                            'idempotency_keys_pruned', v_keys, 'processors_pruned', v_processors);
+end
+$$;
+comment on function public.maintain_queue() is
+'Housekeeping: partitions, expired idempotency keys, processors that are gone. Safe to call often and from many. Service role only.';
+
+revoke execute on function private.make_partition(text, timestamptz, text) from public;
+revoke execute on function private.maintain_partitions() from public;
+revoke execute on function public.maintain_queue() from public, anon, authenticated, service_role;
+grant execute on function public.maintain_queue() to service_role;
+
+-- sql/functions/processors.sql
+-- Claimers: registration and heartbeats.
+
+create or replace function public.register_queue_processor(
+  processor_id text, host text, version text, max_in_flight integer
+)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if processor_id is null or length(processor_id) not between 1 and 200 then
+    raise sqlstate 'PT400' using message = 'processor_id must be a text of 1 to 200 characters that names the claimer';
+  elsif max_in_flight is null or max_in_flight < 1 then
+    raise sqlstate 'PT400' using message = format('max_in_flight must be a positive integer, not %s', max_in_flight);
+  end if;
+  insert into public.queue_processors as p (id, host, version, max_in_flight)
+  values (processor_id, left(host, 200), left(version, 100), register_queue_processor.max_in_flight)
+  on conflict (id) do update
+    set host = excluded.host, version = excluded.version, max_in_flight = excluded.max_in_flight,
+        draining = false, started_at = clock_timestamp(), last_heartbeat_at = clock_timestamp();
+end
+$$;
+comment on function public.register_queue_processor(text, text, text, integer) is 'Announces a claimer. Service role only.';
+
+create or replace function public.heartbeat_flow_executions(
+  processor_id text, lease_seconds integer, leases jsonb default null
+)
+returns table (execution_id uuid, attempt integer, answer text, cancel_requested boolean)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_leases jsonb := leases;
+begin
+  if processor_id is null then
+    raise sqlstate 'PT400' using message = 'processor_id must be a text of 1 to 200 characters that names the claimer';
+  elsif lease_seconds is null or lease_seconds not between 1 and 3600 then
+    raise sqlstate 'PT400' using message = format('lease_seconds must be an integer from 1 to 3600, not %s', lease_seconds);
+  end if;
+  if v_leases is null then
+    select coalesce(jsonb_agg(jsonb_build_object('execution_id', q.id, 'attempt', q.attempt, 'lease_token', q.lease_token)), '[]')
+      into v_leases
+      from public.flow_execution_queue q
+     where q.state = 'running' and q.processor_id = heartbeat_flow_executions.processor_id;
+  else
+    v_leases := private.leases_as_results(leases, null);
+    perform private.check_results(v_leases);
+  end if;
+
+  update public.queue_processors p
+     set last_heartbeat_at = clock_timestamp(), in_flight = jsonb_array_length(v_leases)
+   where p.id = heartbeat_flow_executions.processor_id;
+
+  return query
+  with items as materialized (
+    select e.n, r.* from jsonb_array_elements(v_leases) with ordinality e(value, n)
+     cross join lateral jsonb_to_record(e.value) r(execution_id uuid, attempt integer, lease_token uuid)
+  ),
+  held as materialized (
+    -- In order of id. A row that is being ended right now is skipped: its lease is over either way.
+    select q.id from public.flow_execution_queue q
+      join items i on q.id = i.execution_id and q.attempt = i.attempt and q.lease_token = i.lease_token
+     where q.state = 'running' and q.processor_id = heartbeat_flow_executions.processor_id
+     order by q.id
+       for no key update of q
+  ),
+  extended as (
+    update public.flow_execution_queue q
+       set lease_expires_at = clock_timestamp() + make_interval(secs => heartbeat_flow_executions.lease_seconds)
+      from held h where q.id = h.id
+    returning q.id, q.lease_token, q.cancel_requested_at is not null as cancel_requested
+  )
+  select i.execution_id, i.attempt, case when x.id is not null then 'extended' else 'lease_lost' end,
+         coalesce(x.cancel_requested, false)
+    from items i
+    left join extended x on x.id = i.execution_id and x.lease_token = i.lease_token
+   order by i.n;
+end
+$$;
+comment on function public.heartbeat_flow_executions(text, integer, jsonb) is
+'Extends leases of a processor in one call, and tells which are lost and which are to be cancelled. Service role only.';
+
+revoke execute on function public.register_queue_processor(text, text, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.register_queue_processor(text, text, text, integer) to service_role;
+revoke execute on function public.heartbeat_flow_executions(text, integer, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function public.heartbeat_flow_executions(text, integer, jsonb) to service_role;
+
+-- sql/functions/settle.sql
+-- Settling: the one place where an attempt ends, whatever ended it (finish, release, rescue).
+
+create or replace function private.retry_delay(attempt integer, at_least_seconds numeric) returns interval
+language sql
+volatile
+set search_path = ''
+as $$
+  -- Exponential with full jitter, and never sooner than the far side asked for.
+  select make_interval(secs => greatest(
+           coalesce(at_least_seconds, 0),
+           random() * least(c.retry_cap_seconds, c.retry_base_seconds * power(2, least(greatest(attempt, 1), 20)))
+         )::double precision)
+    from public.load_balancer_config c
+$$;
+comment on function private.retry_delay(integer, numeric) is 'How long to wait before the next attempt.';
+
+create or replace function private.settle_executions(results jsonb, only_expired boolean)
+returns table (execution_id uuid, attempt integer, answer text, state text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  -- Users first, in order of id: every verb that changes a running row holds the row of its user.
+  perform 1 from private.user_queue u
+    where u.user_id in (
+            select q.user_id from public.flow_execution_queue q
+             where q.id in (select (e.value ->> 'execution_id')::uuid from jsonb_array_elements(results) e(value)))
+    order by u.user_id for update;
+  -- Then the executions, in order of id: a heartbeat for the same batch takes them in the same order.
+  perform 1 from public.flow_execution_queue q
+    where q.id in (select (e.value ->> 'execution_id')::uuid from jsonb_array_elements(results) e(value))
+    order by q.id for update;
+
+  return query
+  with items as materialized (
+    select e.n, r.*, coalesce(r.error ->> 'category', case when r.outcome = 'failed' then 'unknown' end) as category
+      from jsonb_array_elements(results) with ordinality e(value, n)
+     cross join lateral jsonb_to_record(e.value) r(
+       execution_id uuid, attempt integer, lease_token uuid, outcome text, result jsonb, error jsonb, retry boolean,
+       retry_on text, retry_after_seconds numeric, spend_attempt boolean, user_error boolean, snooze_seconds numeric,
+       usage jsonb, duration_ms numeric)
+  ),
+  -- The fence: only the attempt that holds the lease is ended. The same item twice in a batch counts once.
+  held as materialized (
+    select distinct on (q.id)
+           q.*, i.n, i.outcome, i.result, i.error, i.category, coalesce(i.retry, true) as retry, i.retry_on,
+           i.retry_after_seconds, coalesce(i.user_error, false) as user_error, i.snooze_seconds, i.usage, i.duration_ms,
+           -- An attempt that did not run is given back, but not without end.
+           coalesce(i.spend_attempt, true) or q.unspent_retries >= 50 as spends
+      from items i
+      join public.flow_execution_queue q
+        on q.id = i.execution_id and q.attempt = i.attempt and q.lease_token = i.lease_token and q.state = 'running'
+     where not only_expired or q.lease_expires_at <= clock_timestamp()
+     order by q.id, i.n
+  ),
+  decided as materialized (
+    select h.*,
+           case
+             when h.cancel_requested_at is not null then 'cancelled'
+             when h.outcome = 'succeeded' then 'succeeded'
+             when h.outcome = 'released' then 'available'
+             when h.outcome = 'snoozed' then 'scheduled'
+             when not h.retry and h.user_error then 'failed'
+             when not h.retry or (h.spends and h.attempt >= h.max_attempts) then 'dead'
+             when only_expired then 'available'
+             else 'scheduled'
+           end as next_state
+      from held h
+  ),
+  logged as (
+    insert into public.execution_logs
+      (execution_id, attempt, user_id, tier, flow_id, flow_name, flow_kind, flow_version, outcome, is_final, category,
+       error, input, result, usage, priority, instance_id, instance_name, processor_id, lease_token, origin_id,
+       queued_at, started_at, duration_ms)
+    select d.id, d.attempt, d.user_id, u.tier, d.flow_id, f.name, f.kind, d.flow_version,
+           case when d.next_state in ('scheduled', 'available') then 'failed' else d.next_state end,
+           d.next_state not in ('scheduled', 'available'), d.category,
+           d.error, case when d.next_state not in ('scheduled', 'available') then d.input end, d.result, d.usage,
+           d.priority, d.instance_id, i.name, d.processor_id, d.lease_token, d.origin_id,
+           d.queued_at, d.started_at, d.duration_ms::integer
+      from decided d
+      join private.user_queue u on u.user_id = d.user_id
+      join public.flows f on f.id = d.flow_id
+      left join public.apps_script_instances i on i.id = d.instance_id
+     -- One row per attempt; one that was given back untried is none.
+     where d.next_state not in ('scheduled', 'available') or d.outcome = 'failed'
+  ),
+  died as (
+    insert into public.dead_letters
+      (execution_id, user_id, flow_id, flow_name, flow_version, input, attempts, category, first_error, last_error,
+       origin_id, queued_at)
+    select d.id, d.user_id, d.flow_id, f.name, d.flow_version, d.input, d.attempt, d.category,
+           coalesce(d.first_error, d.error), d.error, d.origin_id, d.queued_at
+      from decided d
+      join public.flows f on f.id = d.flow_id
+     where d.next_state = 'dead'
+    on conflict do nothing
+  ),
+  ended as (
+    delete from public.flow_execution_queue q
+     using decided d
+     where q.id = d.id and d.next_state not in ('scheduled', 'available')
+  ),
+  returned as (
+    update public.flow_execution_queue q
+       set state = d.next_state,
+           attempt = case when d.outcome in ('released', 'snoozed') or not d.spends then q.attempt - 1 else q.attempt end,
+           unspent_retries = q.unspent_retries + case when d.outcome = 'failed' and not d.spends then 1 else 0 end,
+           run_at = case
+                      when d.outcome = 'snoozed'
+                        then clock_timestamp() + make_interval(secs => coalesce(d.snooze_seconds, 0)::double precision)
+                      when d.next_state = 'scheduled'
+                        then clock_timestamp() + private.retry_delay(q.attempt, d.retry_after_seconds)
+                      else q.run_at
+                    end,
+           previous_lease_token = q.lease_token, lease_token = null, lease_expires_at = null,
+           instance_id = null, processor_id = null, started_at = null,
+           -- Only the instance where it may have run can tell whether it did.
+           pinned_instance_id = case when d.outcome = 'failed'
+                                     then case when d.retry_on = 'same' then q.instance_id end
+                                     else q.pinned_instance_id end,
+           avoided_instance_id = case when d.outcome = 'failed' and d.retry_on in ('another', 'another_owner')
+                                      then q.instance_id end,
+           avoided_owner = case when d.outcome = 'failed' and d.retry_on = 'another_owner'
+                                then (select i.owner from public.apps_script_instances i where i.id = q.instance_id) end,
+           first_error = case when d.outcome = 'failed' then coalesce(q.first_error, d.error) else q.first_error end,
+           last_error = case when d.outcome = 'failed' then d.error else q.last_error end
+      from decided d
+     where q.id = d.id and d.next_state in ('scheduled', 'available')
+  ),
+  freed as (
+    -- One running less: the user's next execution can be claimed.
+    update private.user_queue u
+       set running = u.running - n.n, available = u.available + n.available
+      from (select d.user_id, count(*)::integer as n,
+                   (count(*) filter (where d.next_state = 'available'))::integer as available
+              from decided d group by d.user_id) n
+     where u.user_id = n.user_id
+  )
+  select i.execution_id, i.attempt,
+         case
+           when d.id is not null then 'accepted'
+           -- The same token, ended before: the answer to a call that was repeated.
+           when exists (select 1 from public.execution_logs l
+                         where l.execution_id = i.execution_id and l.lease_token = i.lease_token
+                           and l.finished_at >= private.execution_id_time(i.execution_id) - interval '1 minute')
+             or exists (select 1 from public.flow_execution_queue q
+                         where q.id = i.execution_id and q.previous_lease_token = i.lease_token)
+             then 'already_done'
+           else 'lease_lost'
+         end,
+         d.next_state
+    from items i
+    left join decided d on d.id = i.execution_id and d.lease_token = i.lease_token
+   order by i.n;
+end
+$$;
+comment on function private.settle_executions(jsonb, boolean) is
+'Ends attempts behind the fence (id, attempt, lease_token, running): history, dead letter, retry, and the user''s counters, in one statement.';
+
+create or replace function private.check_results(results jsonb) returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_bad record;
+begin
+  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 5000 then
+    raise sqlstate 'PT400' using message = 'results must be a list of at most 5000 items',
+      hint = 'Each is {"execution_id", "attempt", "lease_token", "outcome", ...}.';
+  end if;
+  select e.n - 1 as n, p.problem into v_bad
+    from jsonb_array_elements(results) with ordinality e(value, n)
+   cross join lateral (
+     select case
+       when jsonb_typeof(e.value) <> 'object' then 'must be an object'
+       when coalesce(e.value ->> 'execution_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'execution_id must be a uuid'
+       when coalesce(e.value ->> 'lease_token', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'lease_token must be a uuid'
+       when not private.is_integer_between(coalesce(e.value -> 'attempt', 'null'), 0, 1000000)
+         then 'attempt must be an integer'
+       when coalesce(e.value ->> 'outcome', '') not in ('succeeded', 'failed', 'released', 'snoozed')
+         then 'outcome must be succeeded, failed, released or snoozed'
+       when coalesce(e.value ->> 'retry_on', 'any') not in ('same', 'another', 'another_owner', 'any')
+         then 'retry_on must be same, another, another_owner or any'
+       when jsonb_typeof(coalesce(e.value -> 'error', '{}')) not in ('object', 'null')
+         then 'error must be an object {"category", "code", "message", "step", "ran"}'
+       when not private.is_number_between(e.value -> 'retry_after_seconds', 0, 2592000)
+         then 'retry_after_seconds must be a number from 0 to 2592000'
+       when not private.is_number_between(e.value -> 'snooze_seconds', 0, 31622400)
+         then 'snooze_seconds must be a number from 0 to 31622400'
+       when not private.is_number_between(e.value -> 'duration_ms', 0, 2147483647)
+         then 'duration_ms must be a number from 0 to 2147483647'
+       when exists (select 1 from unnest(array['retry', 'spend_attempt', 'user_error']) b(field)
+                     where jsonb_typeof(coalesce(e.value -> b.field, 'null')) not in ('boolean', 'null'))
+         then 'retry, spend_attempt and user_error must be true or false'
+       when pg_column_size(e.value -> 'result') > 1048576
+         then 'result is larger than 1 MB'
+     end as problem) p
+   where p.problem is not null
+   order by e.n limit 1;
+  if found then
+    raise sqlstate 'PT400' using message = format('results[%s]: %s', v_bad.n, v_bad.problem),
+      hint = 'Nothing was changed. Correct the item and send the batch again.';
+  end if;
+end
+$$;
+comment on function private.check_results(jsonb) is 'Refuses a malformed batch as a whole, naming the item and the field.';
+
+create or replace function private.is_number_between(value jsonb, lowest numeric, highest numeric) returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  select case coalesce(jsonb_typeof(value), 'null')
+           when 'null' then true
+           when 'number' then value::numeric between lowest and highest
+           else false end
+$$;
+comment on function private.is_number_between(jsonb, numeric, numeric) is 'Whether a JSON value is absent, null or a number in a range.';
+
+create or replace function private.leases_as_results(leases jsonb, reason text) returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+  -- A lease is a result without an outcome; what is malformed stays so, for check_results to name it.
+  select case when jsonb_typeof(leases) = 'array' then (
+           select coalesce(jsonb_agg(
+                    case when jsonb_typeof(l.value) = 'object'
+                         then jsonb_build_object(
+                                'execution_id', l.value -> 'execution_id', 'attempt', l.value -> 'attempt',
+                                'lease_token', l.value -> 'lease_token', 'outcome', 'released',
+                                'error', jsonb_build_object('category', 'released', 'message', left(reason, 200)))
+                         else l.value end order by l.n), '[]')
+             from jsonb_array_elements(leases) with ordinality l(value, n)) end
+$$;
+comment on function private.leases_as_results(jsonb, text) is 'Leases in the shape of results that release them.';
+
+create or replace function public.finish_flow_executions(results jsonb)
+returns table (execution_id uuid, attempt integer, answer text, state text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.check_results(results);
+  return query select s.* from private.settle_executions(results, false) s;
+end
+$$;
+comment on function public.finish_flow_executions(jsonb) is
+'Ends a batch of attempts. Per item: accepted, already_done (a repeated call), or lease_lost. Service role only.';
+
+create or replace function public.release_flow_executions(leases jsonb, reason text default null)
+returns table (execution_id uuid, attempt integer, answer text, state text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_results jsonb := private.leases_as_results(leases, reason);
+begin
+  perform private.check_results(v_results);
+  return query select s.* from private.settle_executions(v_results, false) s;
+end
+$$;
+comment on function public.release_flow_executions(jsonb, text) is
+'Gives leases back unused; the attempt is not spent. Service role only.';
+
+create or replace function public.rescue_expired_executions(max integer default 500)
+returns table (execution_id uuid, attempt integer, state text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_expired jsonb;
+begin
+  if max is null or max not between 1 and 5000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 5000, not %s', max);
+  end if;
+  select jsonb_agg(jsonb_build_object(
+           'execution_id', e.id, 'attempt', e.attempt, 'lease_token', e.lease_token, 'outcome', 'failed',
+           'retry_on', 'same', 'error', jsonb_build_object(
+             'category', 'lease_expired', 'ran', 'unknown',
+             'message', 'the processor ' || e.processor_id || ' stopped extending the lease')))
+    into v_expired
+    from (select q.id, q.attempt, q.lease_token, q.processor_id
+            from public.flow_execution_queue q
+           where q.state = 'running' and q.lease_expires_at <= clock_timestamp()
+           order by q.lease_expires_at
+           limit max) e;
+  if v_expired is null then
+    return;
+  end if;
+  return query
+    select s.execution_id, s.attempt, s.state
+      from private.settle_executions(v_expired, true) s where s.answer = 'accepted';
+  perform private.wake_workers();
+end
+$$;
+comment on function public.rescue_expired_executions(integer) is
+'Returns executions whose lease has run out to the queue, bound to the instance where they may have run. Service role only.';
+
+revoke execute on function private.retry_delay(integer, numeric) from public;
+revoke execute on function private.settle_executions(jsonb, boolean) from public;
+revoke execute on function private.check_results(jsonb) from public;
+revoke execute on function private.leases_as_results(jsonb, text) from public;
+revoke execute on function private.is_number_between(jsonb, numeric, numeric) from public;
+revoke execute on function public.finish_flow_executions(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_flow_executions(jsonb) to service_role;
+revoke execute on function public.release_flow_executions(jsonb, text) from public, anon, authenticated, service_role;
+grant execute on function public.release_flow_executions(jsonb, text) to service_role;
+revoke execute on function public.rescue_expired_executions(integer) from public, anon, authenticated, service_role;
+grant execute on function public.rescue_expired_executions(integer) to service_role;
+
+-- sql/functions/status.sql
+-- Status: of one execution, for its owner; of the whole queue, for operators.
+
+create or replace function public.get_flow_execution_status(execution_id uuid) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid := auth.uid();
+  v_status jsonb;
+begin
+  if v_user is null and coalesce(auth.role(), '') <> 'service_role' then
+    raise sqlstate 'PT401' using message = 'get_flow_execution_status acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  end if;
+  select jsonb_build_object(
+           'execution_id', q.id, 'flow_id', q.flow_id, 'user_id', q.user_id,
+           'state', case when q.state = 'available' and u.running >= u.max_running then 'waiting' else q.state end,
+           'attempt', q.attempt, 'max_attempts', q.max_attempts,
+           -- Place among the user's own: counted up to 1,000, so that a long backlog costs no more.
+           'position', case when q.state = 'available' then (
+             select count(*) + 1 from (
+               select 1 from public.flow_execution_queue o
+                where o.user_id = q.user_id and o.state = 'available'
+                  and (-o.priority, o.run_at, o.id) < (-q.priority, q.run_at, q.id)
+                limit 1000) ahead) end,
+           'run_at', q.run_at, 'queued_at', q.queued_at, 'started_at', q.started_at, 'finished_at', null,
+           'estimated_start_at', case when q.state = 'scheduled' then q.run_at end,
+           'result', null, 'error', q.last_error, 'cancel_requested', q.cancel_requested_at is not null)
+    into v_status
+    from public.flow_execution_queue q
+    join private.user_queue u on u.user_id = q.user_id
+   where q.id = get_flow_execution_status.execution_id and (v_user is null or q.user_id = v_user);
+  if found then
+    return v_status;
+  end if;
+
+  select jsonb_build_object(
+           'execution_id', l.execution_id, 'flow_id', l.flow_id, 'user_id', l.user_id, 'state', l.outcome,
+           'attempt', l.attempt, 'max_attempts', null, 'position', null, 'run_at', null, 'queued_at', l.queued_at,
+           'started_at', l.started_at, 'finished_at', l.finished_at, 'estimated_start_at', null,
+           'result', l.result, 'error', l.error, 'cancel_requested', false)
+    into v_status
+    from public.execution_logs l
+   where l.execution_id = get_flow_execution_status.execution_id and l.is_final
+     -- History is never older than the id: earlier partitions are not looked at.
+     and l.finished_at >= private.execution_id_time(get_flow_execution_status.execution_id) - interval '1 minute'
+     and (v_user is null or l.user_id = v_user);
+  if not found then
+    raise sqlstate 'PT404' using message = format('execution_id: no execution %s', get_flow_execution_status.execution_id),
+      hint = 'Check the id; you can see your own executions only.';
+  end if;
+  return v_status;
+end
+$$;
+comment on function public.get_flow_execution_status(uuid) is 'State, attempts, place in the queue and result of an execution of yours.';
+
+create or replace function public.get_queue_status() returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  with live as materialized (
+    select case when q.state = 'available' and u.running >= u.max_running then 'waiting' else q.state end as state,
+           u.tier, count(*) as n, min(q.run_at) as oldest_run_at
+      from public.flow_execution_queue q
+      join private.user_queue u on u.user_id = q.user_id
+     group by 1, 2
+  ),
+  in_flight as materialized (
+    select q.instance_id, count(*) as n from public.flow_execution_queue q where q.state = 'running' group by 1
+  )
+  select jsonb_build_object(
+    'states', (select coalesce(jsonb_object_agg(s.state, s.n), '{}')
+                 from (select l.state, sum(l.n) as n from live l group by l.state) s),
+    'tiers', (select coalesce(jsonb_object_agg(t.tier, t.states), '{}')
+                from (select l.tier, jsonb_object_agg(l.state, l.n) as states from live l group by l.tier) t),
+    'oldest_available_seconds', (select greatest(0, extract(epoch from clock_timestamp() - min(l.oldest_run_at)))::integer
+                                   from live l where l.state in ('available', 'waiting')),
+    'due_scheduled', (select count(*) from public.flow_execution_queue q
+                       where q.state = 'scheduled' and q.run_at <= clock_timestamp()),
+    'in_flight', (select coalesce(sum(f.n), 0) from in_flight f),
+    'instances', (select coalesce(jsonb_agg(jsonb_build_object(
+                           'name', i.name, 'owner', i.owner, 'state', i.state, 'breaker_state', i.breaker_state,
+                           'in_flight', coalesce(f.n, 0), 'max_in_flight', i.max_in_flight) order by i.name), '[]')
+                    from public.apps_script_instances i left join in_flight f on f.instance_id = i.id),
+    'processors', (select coalesce(jsonb_agg(jsonb_build_object(
+                            'id', p.id, 'host', p.host, 'version', p.version, 'in_flight', p.in_flight,
+                            'draining', p.draining, 'last_heartbeat_at', p.last_heartbeat_at) order by p.id), '[]')
+                     from public.queue_processors p
+                    where p.last_heartbeat_at > clock_timestamp() - interval '5 minutes'),
+    'dead_letters', (select count(*) from public.dead_letters d where d.replayed_at is null and d.discarded_at is null),
+    'paused', (select c.paused_at is not null from public.load_balancer_config c))
+$$;
+comment on function public.get_queue_status() is 'The queue at a glance: states, tiers, instances, processors. Service role only.';
+
+revoke execute on function public.get_flow_execution_status(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.get_flow_execution_status(uuid) to authenticated, service_role;
+revoke execute on function public.get_queue_status() from public, anon, authenticated, service_role;
+grant execute on function public.get_queue_status() to service_role;
+
+-- sql/functions/users.sql
+-- Profiles follow auth.users; the queue's own row of a user follows the profile and the tier.
+
+create or replace function private.create_user_profile() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into public.user_profiles (user_id) values (new.id) on conflict do nothing;
+  return new;
+end
+$$;
+comment on function private.create_user_profile() is 'Trigger: every auth user has a profile, on the free tier.';
+
+create or replace trigger create_user_profile after insert on auth.users
+for each row execute function private.create_user_profile();
+
+create or replace function private.apply_profile_to_queue() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update private.user_queue q
+     set tier = t.tier, weight = t.weight, max_running = t.max_running, suspended = new.suspended_at is not null
+    from public.subscription_tiers t
+   where q.user_id = new.user_id and t.tier = new.tier;
+  return new;
+end
+$$;
+comment on function private.apply_profile_to_queue() is 'Trigger: a changed tier or suspension acts on the next claim.';
+
+create or replace trigger apply_profile_to_queue after update of tier, suspended_at on public.user_profiles
+for each row execute function private.apply_profile_to_queue();
+
+create or replace function private.apply_tier_to_queue() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- In order of user_id, as everywhere. The rows of idle users are refreshed when they enqueue next.
+  perform 1 from private.user_queue q
+    where q.tier = new.tier and (q.available > 0 or q.running > 0)
+    order by q.user_id for update;
+  update private.user_queue q
+     set weight = new.weight, max_running = new.max_running
+   where q.tier = new.tier and (q.available > 0 or q.running > 0);
+  return new;
+end
+$$;
+comment on function private.apply_tier_to_queue() is 'Trigger: changed tier limits act on the next claim of its active users.';
+
+create or replace trigger apply_tier_to_queue after update of weight, max_running on public.subscription_tiers
+for each row execute function private.apply_tier_to_queue();
+
+revoke execute on function private.create_user_profile() from public;
+revoke execute on function private.apply_profile_to_queue() from public;
+revoke execute on function private.apply_tier_to_queue() from public;
+
+-- sql/functions/wake_workers.sql
+-- Wake-ups are Realtime broadcasts. A lost one costs a poll interval, so they may be throttled freely.
+
+create or replace function private.wake_workers() returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- One broadcast per 20 ms: who finds the row taken or fresh leaves it to the one that has it.
+  update private.queue_state s
+     set woken_at = clock_timestamp()
+    from (select 1 from private.queue_state
+           where woken_at < clock_timestamp() - interval '20 milliseconds'
+             for no key update skip locked) due
+   where s.id;
+  if found then
+    perform realtime.send('{}'::jsonb, 'wake', 'flowstate:queue', true);
+  end if;
+end
+$$;
+comment on function private.wake_workers() is 'Tells workers that there is work; at most one broadcast per 20 ms.';
+
+revoke execute on function private.wake_workers() from public;
+
+-- sql/views/flow_executions.sql
+-- Live and past executions as one list, for Studio and the API. Row security of the tables beneath applies.
+create or replace view public.flow_executions
+with (security_invoker = true) as
+select
+    q.id as execution_id,
+    q.user_id,
+    q.flow_id,
+    f.name as flow_name,
+    q.state,
+    q.attempt,
+    q.priority,
+    q.run_at,
+    q.queued_at,
+    q.started_at,
+    null::timestamptz as finished_at,
+    q.instance_id,
+    q.last_error as error,
+    null::jsonb as result
+from public.flow_execution_queue as q
+inner join public.flows as f on q.flow_id = f.id
+union all
+select
+    l.execution_id,
+    l.user_id,
+    l.flow_id,
+    l.flow_name,
+    l.outcome as state,
+    l.attempt,
+    l.priority,
+    null::timestamptz as run_at,
+    l.queued_at,
+    l.started_at,
+    l.finished_at,
+    l.instance_id,
+    l.error,
+    l.result
+from public.execution_logs as l
+where l.is_final;
+comment on view public.flow_executions is 'Every execution once: live ones from the queue, past ones from their last attempt.';
+
+revoke all on public.flow_executions from public, anon, authenticated, service_role;
+grant select on public.flow_executions to authenticated, service_role;
+
+-- sql/indexes/flow_execution_queue.sql
+-- The head of each user's own order: claims and positions.
+create index if not exists flow_execution_queue_heads on public.flow_execution_queue
+(user_id, priority desc, run_at, id) where state = 'available';
+-- What becomes due.
+create index if not exists flow_execution_queue_scheduled on public.flow_execution_queue
+(run_at) where state = 'scheduled';
+-- Calls in flight by instance; the leases are among them, so rescue reads it as well.
+create index if not exists flow_execution_queue_running on public.flow_execution_queue
+(instance_id) where state = 'running';
+-- Foreign keys, and a user's or a flow's live executions.
+create index if not exists flow_execution_queue_user on public.flow_execution_queue (user_id, queued_at desc);
+create index if not exists flow_execution_queue_flow on public.flow_execution_queue (flow_id, flow_version);
+
+-- sql/indexes/history.sql
+-- A user's latest executions; a flow's latest executions.
+create index if not exists execution_logs_user on public.execution_logs (user_id, finished_at desc);
+create index if not exists execution_logs_flow on public.execution_logs (flow_id, finished_at desc);
+create index if not exists dead_letters_user on public.dead_letters (user_id, died_at desc);
+create index if not exists user_activity_logs_user on public.user_activity_logs (user_id, occurred_at desc);
+create index if not exists instance_health_status_instance on public.instance_health_status
+(instance_id, checked_at desc);
+create index if not exists performance_metrics_name on public.performance_metrics (name, recorded_at desc);
+create index if not exists system_health_checks_component on public.system_health_checks (component, checked_at desc);
+create index if not exists error_reports_user on public.error_reports (user_id, last_seen_at desc);
+create index if not exists error_reports_fingerprint on public.error_reports (fingerprint);
+
+-- sql/indexes/user_queue.sql
+-- Users who can be served, the least served first.
+create index if not exists user_queue_claimable on private.user_queue
+(virtual_time) where available > 0 and running < max_running and not suspended;
+
+-- sql/indexes/users_and_flows.sql
+-- Foreign keys and the lists that users see.
+create index if not exists user_profiles_tier on public.user_profiles (tier);
+create index if not exists user_sessions_user on public.user_sessions (user_id, last_seen_at desc);
+create index if not exists flow_versions_user on public.flow_versions (user_id);
+create index if not exists flow_schedules_user on public.flow_schedules (user_id);
+create index if not exists flow_schedules_flow on public.flow_schedules (flow_id);
+create index if not exists flow_schedules_due on public.flow_schedules (next_run_at) where paused_at is null;
+create index if not exists apps_script_instances_owner on public.apps_script_instances (owner);
+create index if not exists idempotency_keys_created on private.idempotency_keys (created_at);
+
+-- sql/policies/apps_script_instances.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.apps_script_instances enable row level security;
+revoke all on public.apps_script_instances from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.apps_script_instances to service_role;
+
+drop policy if exists "the service manages it" on public.apps_script_instances;
+create policy "the service manages it" on public.apps_script_instances
+for all to service_role using (true) with check (true);
+
+-- sql/policies/apps_script_owners.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.apps_script_owners enable row level security;
+revoke all on public.apps_script_owners from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.apps_script_owners to service_role;
+
+drop policy if exists "the service manages it" on public.apps_script_owners;
+create policy "the service manages it" on public.apps_script_owners
+for all to service_role using (true) with check (true);
+
+-- sql/policies/dead_letters.sql
+-- A user reads their own dead letters; the queue functions write them.
+alter table public.dead_letters enable row level security;
+revoke all on public.dead_letters from public, anon, authenticated, service_role;
+grant select on public.dead_letters to authenticated;
+grant select, insert, update, delete on public.dead_letters to service_role;
+
+drop policy if exists "users read their own" on public.dead_letters;
+create policy "users read their own" on public.dead_letters
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/error_reports.sql
+-- A user reads reports about their own executions.
+alter table public.error_reports enable row level security;
+revoke all on public.error_reports from public, anon, authenticated, service_role;
+grant select on public.error_reports to authenticated;
+grant select, insert, update, delete on public.error_reports to service_role;
+
+drop policy if exists "users read their own" on public.error_reports;
+create policy "users read their own" on public.error_reports
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/execution_logs.sql
+-- A user reads their own history; the queue functions write it.
+alter table public.execution_logs enable row level security;
+revoke all on public.execution_logs from public, anon, authenticated, service_role;
+grant select on public.execution_logs to authenticated;
+grant select, insert, update, delete on public.execution_logs to service_role;
+
+drop policy if exists "users read their own" on public.execution_logs;
+create policy "users read their own" on public.execution_logs
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/flow_execution_queue.sql
+-- A user reads their own live executions. Every change goes through the queue functions.
+alter table public.flow_execution_queue enable row level security;
+revoke all on public.flow_execution_queue from public, anon, authenticated, service_role;
+grant select on public.flow_execution_queue to authenticated;
+grant select, insert, update, delete on public.flow_execution_queue to service_role;
+
+drop policy if exists "users read their own" on public.flow_execution_queue;
+create policy "users read their own" on public.flow_execution_queue
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/flow_schedules.sql
+-- A user keeps schedules of their own flows.
+alter table public.flow_schedules enable row level security;
+revoke all on public.flow_schedules from public, anon, authenticated, service_role;
+grant select, delete on public.flow_schedules to authenticated;
+grant insert (
+    user_id, flow_id, kind, cron, interval_seconds, time_zone, input, catch_up, jitter_seconds, next_run_at, paused_at
+) on public.flow_schedules to authenticated;
+grant update (
+    kind, cron, interval_seconds, time_zone, input, catch_up, jitter_seconds, next_run_at, paused_at
+) on public.flow_schedules to authenticated;
+grant select, insert, update, delete on public.flow_schedules to service_role;
+
+drop policy if exists "users read their own" on public.flow_schedules;
+create policy "users read their own" on public.flow_schedules
+for select to authenticated using ((select auth.uid()) = user_id);
+drop policy if exists "users insert their own" on public.flow_schedules;
+create policy "users insert their own" on public.flow_schedules
+for insert to authenticated with check (
+    (select auth.uid()) = user_id and exists (
+        select 1 from public.flows as f where f.id = flow_id and f.user_id = (select auth.uid())
+    )
+);
+drop policy if exists "users update their own" on public.flow_schedules;
+create policy "users update their own" on public.flow_schedules
+for update to authenticated using ((select auth.uid()) = user_id) with check (
+    (select auth.uid()) = user_id and exists (
+        select 1 from public.flows as f where f.id = flow_id and f.user_id = (select auth.uid())
+    )
+);
+drop policy if exists "users delete their own" on public.flow_schedules;
+create policy "users delete their own" on public.flow_schedules
+for delete to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/flow_versions.sql
+-- A user reads the versions of their own flows; the trigger on flows writes them.
+alter table public.flow_versions enable row level security;
+revoke all on public.flow_versions from public, anon, authenticated, service_role;
+grant select on public.flow_versions to authenticated;
+grant select, insert, update, delete on public.flow_versions to service_role;
+
+drop policy if exists "users read their own" on public.flow_versions;
+create policy "users read their own" on public.flow_versions
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/flows.sql
+-- A user keeps their own flows. The definition is checked by trigger, version and owner cannot be set.
+alter table public.flows enable row level security;
+revoke all on public.flows from public, anon, authenticated, service_role;
+grant select, delete on public.flows to authenticated;
+grant insert (
+    user_id, name, kind, definition, is_enabled, max_attempts, deadline_seconds
+) on public.flows to authenticated;
+grant update (name, kind, definition, is_enabled, max_attempts, deadline_seconds) on public.flows to authenticated;
+grant select, insert, update, delete on public.flows to service_role;
+
+drop policy if exists "users read their own" on public.flows;
+create policy "users read their own" on public.flows
+for select to authenticated using ((select auth.uid()) = user_id);
+drop policy if exists "users insert their own" on public.flows;
+create policy "users insert their own" on public.flows
+for insert to authenticated with check (
+    (select auth.uid()) = user_id
+);
+drop policy if exists "users update their own" on public.flows;
+create policy "users update their own" on public.flows
+for update to authenticated using ((select auth.uid()) = user_id) with check (
+    (select auth.uid()) = user_id
+);
+drop policy if exists "users delete their own" on public.flows;
+create policy "users delete their own" on public.flows
+for delete to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/instance_health_status.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.instance_health_status enable row level security;
+revoke all on public.instance_health_status from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.instance_health_status to service_role;
+
+drop policy if exists "the service manages it" on public.instance_health_status;
+create policy "the service manages it" on public.instance_health_status
+for all to service_role using (true) with check (true);
+
+-- sql/policies/load_balancer_config.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.load_balancer_config enable row level security;
+revoke all on public.load_balancer_config from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.load_balancer_config to service_role;
+
+drop policy if exists "the service manages it" on public.load_balancer_config;
+create policy "the service manages it" on public.load_balancer_config
+for all to service_role using (true) with check (true);
+
+-- sql/policies/performance_metrics.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.performance_metrics enable row level security;
+revoke all on public.performance_metrics from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.performance_metrics to service_role;
+
+drop policy if exists "the service manages it" on public.performance_metrics;
+create policy "the service manages it" on public.performance_metrics
+for all to service_role using (true) with check (true);
+
+-- sql/policies/private.sql
+-- Internals: no API role may touch them. The queue functions run as their owner.
+alter table private.user_queue enable row level security;
+revoke all on private.user_queue from public, anon, authenticated, service_role;
+alter table private.queue_state enable row level security;
+revoke all on private.queue_state from public, anon, authenticated, service_role;
+alter table private.idempotency_keys enable row level security;
+revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
+alter table private.partition_policies enable row level security;
+revoke all on private.partition_policies from public, anon, authenticated, service_role;
+
+-- Partitions are reached through their parents only.
+revoke all on schema partitions from public, anon, authenticated, service_role;
+revoke all on schema private from public, anon, authenticated, service_role;
+
+alter table partitions.user_activity_logs_default enable row level security;
+alter table partitions.instance_health_status_default enable row level security;
+alter table partitions.rate_limit_tracking_default enable row level security;
+alter table partitions.execution_logs_default enable row level security;
+alter table partitions.performance_metrics_default enable row level security;
+
+-- sql/policies/queue_processors.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.queue_processors enable row level security;
+revoke all on public.queue_processors from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.queue_processors to service_role;
+
+drop policy if exists "the service manages it" on public.queue_processors;
+create policy "the service manages it" on public.queue_processors
+for all to service_role using (true) with check (true);
+
+-- sql/policies/rate_limit_tracking.sql
+-- A user reads their own acceptances; admission writes them.
+alter table public.rate_limit_tracking enable row level security;
+revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
+grant select on public.rate_limit_tracking to authenticated;
+grant select, insert, update, delete on public.rate_limit_tracking to service_role;
+
+drop policy if exists "users read their own" on public.rate_limit_tracking;
+create policy "users read their own" on public.rate_limit_tracking
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/realtime_messages.sql
+-- Realtime: a user listens on their own channel `user:<id>`; nobody but the service sends, and only it hears `flowstate:queue`.
+drop policy if exists "users hear their own channel" on realtime.messages;
+create policy "users hear their own channel" on realtime.messages
+for select to authenticated using (
+    (select realtime.topic()) = 'user:' || (select auth.uid())::text
+    and extension = 'broadcast'
+);
+
+-- sql/policies/subscription_tiers.sql
+-- A user reads the tiers, to see what they have and could have. Limits change through the service role.
+alter table public.subscription_tiers enable row level security;
+revoke all on public.subscription_tiers from public, anon, authenticated, service_role;
+grant select on public.subscription_tiers to authenticated;
+grant select, insert, update, delete on public.subscription_tiers to service_role;
+
+drop policy if exists "users read all tiers" on public.subscription_tiers;
+create policy "users read all tiers" on public.subscription_tiers
+for select to authenticated using (true);
+
+-- sql/policies/system_health_checks.sql
+-- For operators: no user sees or changes it, so there is a policy for the service role only.
+alter table public.system_health_checks enable row level security;
+revoke all on public.system_health_checks from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.system_health_checks to service_role;
+
+drop policy if exists "the service manages it" on public.system_health_checks;
+create policy "the service manages it" on public.system_health_checks
+for all to service_role using (true) with check (true);
+
+-- sql/policies/user_activity_logs.sql
+-- A user reads their own trail; nobody but the service role writes it.
+alter table public.user_activity_logs enable row level security;
+revoke all on public.user_activity_logs from public, anon, authenticated, service_role;
+grant select on public.user_activity_logs to authenticated;
+grant select, insert, update, delete on public.user_activity_logs to service_role;
+
+drop policy if exists "users read their own" on public.user_activity_logs;
+create policy "users read their own" on public.user_activity_logs
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/user_profiles.sql
+-- A user reads their own profile. Tier and role change through the service role only.
+alter table public.user_profiles enable row level security;
+revoke all on public.user_profiles from public, anon, authenticated, service_role;
+grant select on public.user_profiles to authenticated;
+grant select, insert, update, delete on public.user_profiles to service_role;
+
+drop policy if exists "users read their own" on public.user_profiles;
+create policy "users read their own" on public.user_profiles
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/user_sessions.sql
+-- A user reads their own sign-ins.
+alter table public.user_sessions enable row level security;
+revoke all on public.user_sessions from public, anon, authenticated, service_role;
+grant select on public.user_sessions to authenticated;
+grant select, insert, update, delete on public.user_sessions to service_role;
+
+drop policy if exists "users read their own" on public.user_sessions;
+create policy "users read their own" on public.user_sessions
+for select to authenticated using ((select auth.uid()) = user_id);
