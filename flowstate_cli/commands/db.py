@@ -6,10 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from flowstate_cli.errors import BadInputError
+from flowstate_cli import supabase_cli
+from flowstate_cli.database import connect, pending_migrations
+from flowstate_cli.errors import BadInputError, RefusedError
 from flowstate_cli.output import JsonFlag, emit_json, emit_text, say
 from flowstate_cli.project import find_project
+from flowstate_cli.settings import load_settings
+from flowstate_cli.sql.check import catalog_differences, stale_sources
 from flowstate_cli.sql.workflow import Compiled, compile_migration
 
 app = typer.Typer(
@@ -86,3 +91,97 @@ def _as_json(compiled: Compiled) -> dict[str, object]:
         "removed": compiled.removed,
         "drops": compiled.drops,
     }
+
+
+@app.command("check")
+def check_command(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Compare hashes only; needs no database.")
+    ] = False,
+    database_url: Annotated[
+        str,
+        typer.Option(
+            "--database-url",
+            help="Compare this database's catalogs instead of those of a fresh one. Everything "
+            "is rolled back, but tables are locked meanwhile: not for a live database.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that the migrations hold exactly what sql/ says.
+
+    First gate: the hash of every file under sql/ is the one that the migrations record, and its
+    text stands there unedited. Second gate: in a database built from the migrations (a throw-away
+    one of the local stack, unless --database-url names another), applying sql/ again changes no
+    definition, grant or comment, and nothing exists that sql/ does not create. Writes nothing.
+
+    Exit codes: 0 they agree; 1 they do not; 2 a source cannot be read; 3 no database.
+
+    Example: flowstate db check --offline
+    """
+    project = find_project()
+    stale = stale_sources(project)
+    found = [] if offline or stale else catalog_differences(project, database_url or None)
+    if as_json:
+        emit_json(
+            {
+                "ok": not stale and not found,
+                "stale": [{"path": path, "problem": stale[path]} for path in sorted(stale)],
+                "differences": [vars(difference) for difference in found],
+                "catalogs_compared": not offline and not stale,
+            }
+        )
+    for path in sorted(stale):
+        say(f"  {path}: {stale[path]}")
+    for difference in found:
+        say(f"  {escape(f'{difference.kind} {difference.identity}: {difference.problem}')}")
+        for line in difference.detail.splitlines():
+            say(f"      {escape(line)}")
+    if stale:
+        _fail(as_json, "The migrations do not hold what sql/ says.", "flowstate db compile <name>")
+    if found:
+        _fail(
+            as_json,
+            "A database built from the migrations is not what sql/ says.",
+            "flowstate db compile <name>, or a migration that drops what is left over",
+        )
+    say("The migrations hold what sql/ says.")
+
+
+@app.command("push")
+def push_command(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the migrations, apply none.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Apply the migrations that the database does not have yet.
+
+    Reads supabase/migrations and FLOWSTATE_DATABASE_URL, or the local stack where that is not
+    set. Writes the database, through the official Supabase CLI (`supabase db push`), one
+    transaction for each migration.
+
+    Exit codes: 0 applied, or up to date; 1 a migration failed; 3 no database, or no Supabase CLI.
+
+    Example: flowstate db push --dry-run
+    """
+    project = find_project()
+    url = load_settings().database()
+    with connect(url) as connection:
+        before = pending_migrations(connection, project)
+    supabase_cli.push(project, url, dry_run=dry_run, tell=lambda line: say(f"  {escape(line)}"))
+    if as_json:
+        emit_json({"migrations": before, "applied": bool(before) and not dry_run})
+    elif not before:
+        say("The database is up to date.")
+    else:
+        say(f"{'Would apply' if dry_run else 'Applied'} {len(before)} migration(s).")
+
+
+def _fail(as_json: bool, message: str, hint: str) -> None:
+    """The result is printed already, so this only ends the command."""
+    if as_json:
+        say(f"[bold red]error[/bold red]: {message}")
+        raise typer.Exit(RefusedError.exit_code)
+    raise RefusedError(message, hint=f"Run: {hint}")

@@ -12,6 +12,7 @@ from flowstate_cli.sql.scanner import SqlSyntaxError, Token
 
 FUNCTION_OPTIONS = frozenset(
     {"language", "as", "immutable", "stable", "volatile", "strict", "called", "security", "not"}
+    | {"begin", "return"}
     | {"external", "cost", "rows", "support", "parallel", "set", "leakproof", "window", "transform"}
 )
 _MODES = {"in", "out", "inout", "variadic"}

@@ -1,0 +1,63 @@
+"""The direct connection to Postgres, which only `flowstate db …` and `doctor` open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from flowstate_cli.errors import BadInputError, NotReachableError
+from flowstate_cli.sql.ledger import read_migrations
+
+_CONNECT_TIMEOUT_SECONDS = 10
+
+
+def connect(url: str) -> psycopg.Connection:
+    """A connection. Raises BadInputError for a malformed address, NotReachableError without one.
+
+    Errors name host and port and never the password.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise BadInputError(
+            "The database address is not a Postgres URL.",
+            field="FLOWSTATE_DATABASE_URL",
+            hint="It looks like postgresql://postgres:<password>@<host>:5432/postgres; characters "
+            "such as @ or / in the password must be percent-encoded.",
+        ) from error
+    place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+    try:
+        return psycopg.connect(
+            url, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name="flowstate"
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        if "authentication failed" in reason or "no password supplied" in reason:
+            raise NotReachableError(
+                f"Postgres at {place} refused the password of {parts.get('user', 'the user')}.",
+                field="FLOWSTATE_DATABASE_URL",
+                hint="Set the password of the database itself, not an API key.",
+            ) from error
+        raise NotReachableError(
+            f"Postgres at {place} is not reachable: {reason.rpartition(': ')[2] or reason}.",
+            field="FLOWSTATE_DATABASE_URL",
+            hint="Is the stack up (`flowstate up`), or is the host right and open to this machine?",
+        ) from error
+
+
+def pending_migrations(connection: psycopg.Connection, project: Path) -> list[str]:
+    """Names of the migration files that this database does not record as applied, oldest first."""
+    row = connection.execute(
+        "select to_regclass('supabase_migrations.schema_migrations') is not null"
+    ).fetchone()
+    applied: set[str] = set()
+    if row is not None and row[0]:
+        rows = connection.execute("select version from supabase_migrations.schema_migrations")
+        applied = {str(version) for (version,) in rows}
+    return [
+        migration.path.name
+        for migration in read_migrations(project)
+        if migration.version not in applied
+    ]
