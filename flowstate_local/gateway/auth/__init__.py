@@ -1,0 +1,6 @@
+"""The part of Supabase Auth that password users and their administrators need.
+
+Sign-up, password and refresh-token grants, `user`, `logout`, `admin/users`, `settings`, `health`,
+over the tables of the hosted service: auth.users, auth.sessions, auth.refresh_tokens. Every e-mail
+address is confirmed at once, since a local stack sends no mail.
+"""
