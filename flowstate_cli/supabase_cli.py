@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from flowstate_cli.errors import NotReachableError, RefusedError
 
-_NOISE = ("without TLS", "Try rerunning the command", "│")
+_NOISE = ("without TLS", "Try rerunning the command", "│", "Finished supabase", "Confirmed by")
 
 
 def find_supabase(project: Path) -> str:
@@ -56,11 +56,12 @@ def push(project: Path, database_url: str, *, dry_run: bool, tell: Callable[[str
         [*command, "--workdir", str(project)],
         env=environment,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    lines = [line.rstrip() for line in (process.stdout + process.stderr).splitlines()]
+    lines = [line.rstrip() for line in process.stdout.splitlines()]
     shown = [line for line in lines if line and not any(noise in line for noise in _NOISE)]
     for line in shown:
         tell(line)

@@ -43,7 +43,7 @@ def differences(connection: psycopg.Connection, sources: list[Source]) -> list[D
         for source in sources:
             _apply(connection, source)
         after = snapshot(connection)
-        undeclared = _undeclared(connection, sources)
+        undeclared = _undeclared(connection, sources, after)
     finally:
         connection.rollback()
     return [*_compare(before, after), *undeclared]
@@ -83,7 +83,9 @@ def _compare(before: Snapshot, after: Snapshot) -> list[Difference]:
     return found
 
 
-def _undeclared(connection: psycopg.Connection, sources: list[Source]) -> list[Difference]:
+def _undeclared(
+    connection: psycopg.Connection, sources: list[Source], after: Snapshot
+) -> list[Difference]:
     """Functions, views and policies of the project's schemas which no source creates."""
     declared = {
         (item.kind, _catalog_identity(connection, item.kind, item.identity))
@@ -92,7 +94,7 @@ def _undeclared(connection: psycopg.Connection, sources: list[Source]) -> list[D
     }
     return [
         Difference(kind, identity, "exists, but no file under sql/ creates it")
-        for kind, identity in sorted(snapshot(connection))
+        for kind, identity in sorted(after)
         if kind in {"function", "view", "policy"}
         and (kind, _unquoted(identity)) not in declared
         and not _is_platforms(kind, identity)

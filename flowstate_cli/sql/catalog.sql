@@ -85,7 +85,7 @@ select
         case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
         'options ' || array_to_string(c.reloptions, ' '),
         'owner ' || c.relowner::regrole,
-        'row level security ' || c.relrowsecurity || ' forced ' || c.relforcerowsecurity,
+        format('row level security %s, forced %s', c.relrowsecurity, c.relforcerowsecurity),
         'grants ' || (
             select string_agg(
                 format('%s:%s', a.grantee::regrole, a.privilege_type),
@@ -118,7 +118,7 @@ select
     concat_ws(
         e'\n',
         pg_get_indexdef(i.oid),
-        'valid ' || x.indisvalid,
+        format('valid %s', x.indisvalid),
         'comment ' || obj_description(i.oid, 'pg_class')
     )
 from pg_catalog.pg_index as x
@@ -130,7 +130,7 @@ select
     format('%I on %I.%I', p.polname, n.nspname, c.relname),
     concat_ws(
         e'\n',
-        'for ' || p.polcmd || ' permissive ' || p.polpermissive,
+        format('for %s, permissive %s', p.polcmd, p.polpermissive),
         'to ' || (
             select string_agg(coalesce(r.rolname, 'public'), ', ' order by r.rolname)
             from unnest(p.polroles) as role (oid)
@@ -150,7 +150,7 @@ select
     concat_ws(
         e'\n',
         pg_get_triggerdef(t.oid),
-        'enabled ' || t.tgenabled,
+        format('enabled %s', t.tgenabled),
         'comment ' || obj_description(t.oid, 'pg_trigger')
     )
 from pg_catalog.pg_trigger as t
