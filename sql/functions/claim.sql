@@ -71,7 +71,8 @@ as $$
     -- The k-th free slot of an instance stands at (calls in flight + k) / weight: the least loaded comes first.
     select i.id, i.owner, k.k, (i.in_flight + k.k)::double precision / i.weight as load, random() as tie
       from open_instances i
-     cross join lateral generate_series(1, least(i.free, most)) k(k)
+      join owners o on o.owner = i.owner
+     cross join lateral generate_series(1, least(i.free, o.free, most)) k(k)
   ),
   per_owner as (
     select p.*, row_number() over (partition by p.owner order by p.load, p.tie) as nth_of_owner from per_instance p
@@ -112,6 +113,7 @@ as $$
   ),
   heads as (
     -- The head of each user's own order. The n-th of a user stands n / weight further on the virtual clock.
+    -- No row locks here: whatever changes an available row holds the row of its user, which is held above.
     select h.*, u.virtual_time + h.nth::double precision / u.weight as virtual_time
       from users u
      cross join open_instances o
@@ -122,8 +124,7 @@ as $$
                 where q.user_id = u.user_id and q.state = 'available'
                   and (q.pinned_instance_id is null or q.pinned_instance_id = any (o.ids))
                 order by q.priority desc, q.run_at, q.id
-                limit u.room
-                  for update skip locked) l) h
+                limit u.room) l) h
   ),
   chosen as (
     select h.* from heads h order by h.virtual_time limit (select o.slots from open_instances o)

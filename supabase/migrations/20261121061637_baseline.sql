@@ -7,7 +7,7 @@
 --   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[]) shape:e9d826aa608d34ac
 -- source sql/functions/cancel.sql sha256:d25be12249fabcbfcfc466f1135accaba6c1236e4c53d8aab680fd96f0867304
 --   creates function public.cancel_flow_execution(uuid) shape:d4436ca31e8c4b4e
--- source sql/functions/claim.sql sha256:c0d233dec9d9154dc9708a67937244423a79829e613f5bf7a750463ffe274aae
+-- source sql/functions/claim.sql sha256:94b638d8cf050d36cd8c0d0c45a18cab3b3f6891a9ff5ca5b38bbcefe38c65f7
 --   creates function private.promote_due(integer) shape:6f6d20b3f18c58d9
 --   creates function private.free_slots(integer) shape:78829cd797cbeaa9
 --   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
@@ -530,7 +530,8 @@ as $$
     -- The k-th free slot of an instance stands at (calls in flight + k) / weight: the least loaded comes first.
     select i.id, i.owner, k.k, (i.in_flight + k.k)::double precision / i.weight as load, random() as tie
       from open_instances i
-     cross join lateral generate_series(1, least(i.free, most)) k(k)
+      join owners o on o.owner = i.owner
+     cross join lateral generate_series(1, least(i.free, o.free, most)) k(k)
   ),
   per_owner as (
     select p.*, row_number() over (partition by p.owner order by p.load, p.tie) as nth_of_owner from per_instance p
@@ -571,6 +572,7 @@ as $$
   ),
   heads as (
     -- The head of each user's own order. The n-th of a user stands n / weight further on the virtual clock.
+    -- No row locks here: whatever changes an available row holds the row of its user, which is held above.
     select h.*, u.virtual_time + h.nth::double precision / u.weight as virtual_time
       from users u
      cross join open_instances o
@@ -581,8 +583,7 @@ as $$
                 where q.user_id = u.user_id and q.state = 'available'
                   and (q.pinned_instance_id is null or q.pinned_instance_id = any (o.ids))
                 order by q.priority desc, q.run_at, q.id
-                limit u.room
-                  for update skip locked) l) h
+                limit u.room) l) h
   ),
   chosen as (
     select h.* from heads h order by h.virtual_time limit (select o.slots from open_instances o)
