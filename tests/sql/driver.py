@@ -107,7 +107,11 @@ class QueueDriver:
 
     def instances(self, *per_owner: int, slots: int = 20, owner_slots: int = 28) -> list[str]:
         """So many instances for each owner in turn; answers their ids."""
-        ids = []
+        ids: list[str] = []
+        insert = (
+            "insert into public.apps_script_instances (name, owner, url, max_in_flight)"
+            " values (%s, %s, %s, %s) returning id"
+        )
         for n, count in enumerate(per_owner):
             self.do(
                 "insert into public.apps_script_owners (owner, max_in_flight) values (%s, %s)",
@@ -116,18 +120,8 @@ class QueueDriver:
             )
             for m in range(count):
                 name = f"i-{n}-{m}"
-                ids.append(
-                    str(
-                        self.value(
-                            "insert into public.apps_script_instances (name, owner, url, max_in_flight)"
-                            " values (%s, %s, %s, %s) returning id",
-                            name,
-                            f"owner-{n}",
-                            f"https://script.google.com/macros/s/{name}/exec",
-                            slots,
-                        )
-                    )
-                )
+                url = f"https://script.google.com/macros/s/{name}/exec"
+                ids.append(str(self.value(insert, name, f"owner-{n}", url, slots)))
         return ids
 
     # -- the verbs ---------------------------------------------------------------------------

@@ -152,7 +152,8 @@ def test_what_is_due_is_claimed_and_what_is_not_waits(queue: QueueDriver) -> Non
     answer = queue.enqueue_many([{"flow_id": user.flow_id, "run_at": "2026-11-21T00:00:00Z"}])
     assert answer[0]["state"] == "available"
     queue.do(
-        "update public.flow_execution_queue set state = 'scheduled', run_at = now() - interval '1 s'"
+        "update public.flow_execution_queue"
+        " set state = 'scheduled', run_at = now() - interval '1 second'"
     )
     queue.do("update private.user_queue set available = 0")
     assert len(queue.claim()) == 2

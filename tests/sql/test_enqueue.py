@@ -91,7 +91,8 @@ def test_room_returns_when_the_oldest_acceptance_leaves_the_window(queue: QueueD
         queue.enqueue(user)
     queue.do(
         "update public.rate_limit_tracking set accepted_at = accepted_at - interval '3601 seconds'"
-        " where execution_id = (select min(execution_id::text)::uuid from public.rate_limit_tracking)"
+        " where execution_id ="
+        " (select min(execution_id::text)::uuid from public.rate_limit_tracking)"
     )
     queue.enqueue(user)
     with pytest.raises(psycopg.Error):

@@ -143,9 +143,10 @@ def test_an_address_off_the_allow_list_or_of_another_form_is_refused(
     queue: QueueDriver, url: str
 ) -> None:
     queue.instances(1)
-    with pytest.raises(psycopg.Error, match="^url") as caught:
+    with pytest.raises(psycopg.Error, match=r"^url") as caught:
         queue.do(
-            "insert into public.apps_script_instances (name, owner, url) values ('x', 'owner-0', %s)",
+            "insert into public.apps_script_instances (name, owner, url)"
+            " values ('x', 'owner-0', %s)",
             url,
         )
     assert caught.value.sqlstate == "PT400"

@@ -1,4 +1,4 @@
-"""Nobody sees or changes another user's rows, and nothing is open by default. Driven by the catalog."""
+"""Nobody sees or changes another user's rows; nothing is open by default. Driven by the catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ USER_VERBS = {
     "validate_flow_definition",
 }
 
-# Every table and view of the API, and what a signed-in user may do with it. A new object must be entered here.
+# Every table and view of the API, and what a signed-in user may do with it.
+# A new object must be entered here.
 USER_GRANTS = {
     "apps_script_instances": set[str](),
     "apps_script_owners": set[str](),
@@ -39,8 +40,8 @@ USER_GRANTS = {
 }
 
 RELATIONS = """
-select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as secured,
-       coalesce(c.reloptions, '{}') as options
+select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind,
+       c.relrowsecurity as secured, coalesce(c.reloptions, '{}') as options
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
  where n.nspname in ('public', 'private', 'partitions') and c.relkind in ('r', 'p', 'v', 'm')
 """

@@ -10,8 +10,8 @@ import pytest
 from tests.sql.driver import QueueDriver
 
 LOG = (
-    "insert into public.execution_logs (execution_id, attempt, user_id, flow_id, flow_name, flow_kind,"
-    " flow_version, outcome, is_final, queued_at, finished_at)"
+    "insert into public.execution_logs (execution_id, attempt, user_id, flow_id, flow_name,"
+    " flow_kind, flow_version, outcome, is_final, queued_at, finished_at)"
     " values (%s, 1, %s, %s, 'f', 'apps_script', 1, 'succeeded', true, %s, %s)"
 )
 
