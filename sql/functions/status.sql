@@ -20,11 +20,12 @@ begin
            'attempt', q.attempt, 'max_attempts', q.max_attempts,
            -- Place among the user's own: counted up to 1,000, so that a long backlog costs no more.
            'position', case when q.state = 'available' then (
-             select count(*) + 1 from (
-               select 1 from public.flow_execution_queue o
-                where o.user_id = q.user_id and o.state = 'available'
-                  and (-o.priority, o.run_at, o.id) < (-q.priority, q.run_at, q.id)
-                limit 1000) ahead) end,
+             select count(*) + 1
+               from (select o.priority, o.run_at, o.id from public.flow_execution_queue o
+                      where o.user_id = q.user_id and o.state = 'available'
+                      order by o.priority desc, o.run_at, o.id
+                      limit 1000) ahead
+              where (-ahead.priority, ahead.run_at, ahead.id) < (-q.priority, q.run_at, q.id)) end,
            'run_at', q.run_at, 'queued_at', q.queued_at, 'started_at', q.started_at, 'finished_at', null,
            'estimated_start_at', case when q.state = 'scheduled' then q.run_at end,
            'result', null, 'error', q.last_error, 'cancel_requested', q.cancel_requested_at is not null)

@@ -54,7 +54,7 @@
 --   creates function public.finish_flow_executions(jsonb) shape:3635c7cc840f5284
 --   creates function public.release_flow_executions(jsonb, text) shape:fc1518a5cca484b1
 --   creates function public.rescue_expired_executions(integer) shape:68958204056bd414
--- source sql/functions/status.sql sha256:b773dbd1721deb0daf9ae2762976f356e6569056d7d32c6c3258d06ee9e8e74a
+-- source sql/functions/status.sql sha256:5466a0eb8f8032a7b2eda1c239aedfdfd81b53962b2788e6f92ccad61ccf65b2
 --   creates function public.get_flow_execution_status(uuid) shape:d4436ca31e8c4b4e
 --   creates function public.get_queue_status() shape:14e0ef03c63a6b4d
 -- source sql/functions/users.sql sha256:66a14c5f0b536c72b7ad94db3d4023eedb9cb29b3bf48bd9ce82775e14013ddb
@@ -1790,11 +1790,12 @@ begin
            'attempt', q.attempt, 'max_attempts', q.max_attempts,
            -- Place among the user's own: counted up to 1,000, so that a long backlog costs no more.
            'position', case when q.state = 'available' then (
-             select count(*) + 1 from (
-               select 1 from public.flow_execution_queue o
-                where o.user_id = q.user_id and o.state = 'available'
-                  and (-o.priority, o.run_at, o.id) < (-q.priority, q.run_at, q.id)
-                limit 1000) ahead) end,
+             select count(*) + 1
+               from (select o.priority, o.run_at, o.id from public.flow_execution_queue o
+                      where o.user_id = q.user_id and o.state = 'available'
+                      order by o.priority desc, o.run_at, o.id
+                      limit 1000) ahead
+              where (-ahead.priority, ahead.run_at, ahead.id) < (-q.priority, q.run_at, q.id)) end,
            'run_at', q.run_at, 'queued_at', q.queued_at, 'started_at', q.started_at, 'finished_at', null,
            'estimated_start_at', case when q.state = 'scheduled' then q.run_at end,
            'result', null, 'error', q.last_error, 'cancel_requested', q.cancel_requested_at is not null)
