@@ -13,8 +13,9 @@ _HERE = Path(__file__).parent
 def command(*, deno: Path | str, config: Path, functions_dir: Path) -> list[str]:
     """How to start the host, with the least permissions that functions on a local stack need.
 
-    Network: loopback only, so that no test reaches the world by accident. Files: the functions to be
-    run, this folder and the config, read-only. Dependencies come from DENO_DIR as deno.lock has them.
+    Network: loopback only, so that no test reaches the world by accident. Files: the functions,
+    this folder and the config, read-only. Dependencies come from DENO_DIR, as deno.lock has
+    them, and from nowhere else.
     """
     readable = ",".join(str(path) for path in (functions_dir, _HERE, config))
     return [
@@ -23,6 +24,7 @@ def command(*, deno: Path | str, config: Path, functions_dir: Path) -> list[str]
         "--quiet",
         "--no-prompt",
         "--no-check",
+        "--cached-only",
         "--frozen",
         f"--config={functions_dir / 'deno.json'}",
         "--allow-env",

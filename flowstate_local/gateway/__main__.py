@@ -1,10 +1,12 @@
 """`python -m flowstate_local.gateway --config <json>`: serve until SIGTERM or SIGINT.
 
-Exit codes: 0 stopped by a signal, 2 unusable config.
+Exit codes: 0 stopped by a signal, 1 the port is taken, 2 unusable config.
 """
 
 import argparse
+import asyncio
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -28,15 +30,26 @@ def main() -> int:
         sys.stderr.write(f"{arguments.config}: {error}\n")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    web.run_app(
-        build(config),
-        host=HOST,
-        port=config.port,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        access_log=None,
-        print=None,
-    )
+    try:
+        asyncio.run(serve(config))
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {HOST}:{config.port}: {error.strerror}\n")
+        return 1
     return 0
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Serve until a signal. Not web.run_app: that would wait a second for the listener to end."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    runner = web.AppRunner(build(config), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, config.port).start()
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -63,9 +63,11 @@ class Listener:
         self.is_listening = True
         logger.info("listening to Postgres")
         while True:
-            # One notification at a time: the connection must be free to read large messages.
-            async for notification in connection.notifies(stop_after=1):
-                for message in await self._messages(connection, notification.payload):
+            # Collected before they are handled: while it yields, the generator keeps the connection
+            # to itself, and large messages are read over the same one.
+            received = [one.payload async for one in connection.notifies(stop_after=1)]
+            for text in received:
+                for message in await self._messages(connection, text):
                     self._publish(message)
 
     async def _messages(
