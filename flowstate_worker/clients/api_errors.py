@@ -1,0 +1,66 @@
+"""Reads failed calls to the Supabase API as errors of `flowstate_worker.errors`.
+
+What counts is whether the same call may succeed later. SQLSTATEs are looked at before the status,
+because PostgREST gives some passing conditions a status of 4xx.
+"""
+
+import httpx
+from aiohttp import ClientError
+from postgrest.exceptions import APIError
+
+from flowstate_worker.errors import (
+    ApiError,
+    ApiKeyRefused,
+    ApiRefused,
+    ApiUnreachable,
+    MigrationsMissing,
+)
+from flowstate_worker.rules.redaction import redact_text
+
+NO_ANSWER = (httpx.HTTPError, ClientError, OSError, TimeoutError)
+"""What a call raises that brought no answer."""
+
+# Connection, rollback, resources, operator's intervention, system; a lock not got; read-only.
+_PASSING_STATES = ("08", "40", "53", "57", "58", "55P03", "25006")
+_PASSING_POSTGREST = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
+_KEY_CODES = frozenset({"42501", "PGRST300", "PGRST301", "PGRST302", "PGRST303"})
+_MISSING = frozenset({"PGRST202", "PGRST203", "42883", "42P01", "42703", "3F000"})
+_PASSING_STATUS = frozenset({408, 425, 429})
+
+
+def no_answer(call: str, error: BaseException) -> ApiUnreachable:
+    """The call brought no answer; whether it took effect is unknown."""
+    return ApiUnreachable(f"{call}: no answer from the API ({type(error).__name__})")
+
+
+def read_refusal(call: str, error: APIError, status: int | None) -> ApiError:
+    """The API answered with an error."""
+    code = error.code or ""
+    says = f"{call}: {status or ''} {code} {redact_text(error.message or '')}"[:500]
+    if status is None and code.isdigit() and len(code) == 3:
+        status = int(code)
+    if code.startswith("PT") or code in _MISSING:
+        passing = False
+    else:
+        passing = (
+            code.startswith(_PASSING_STATES)
+            or code in _PASSING_POSTGREST
+            or status in _PASSING_STATUS
+            or (status or 0) >= 500
+        )
+    if passing:
+        return ApiUnreachable(says, status=status, code=code)
+    if code in _MISSING:
+        return MigrationsMissing(
+            f"{says}. The database is older than this worker: run `flowstate db push`",
+            status=status,
+            code=code,
+        )
+    if status in {401, 403} or code in _KEY_CODES:
+        return ApiKeyRefused(
+            f"{says}. FLOWSTATE_SERVICE_KEY must be the project's secret key (sb_secret_…) "
+            "or its service_role token",
+            status=status,
+            code=code,
+        )
+    return ApiRefused(says, status=status, code=code)

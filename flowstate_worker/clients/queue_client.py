@@ -1,0 +1,171 @@
+"""The queue's RPCs, typed, and safe to be called again.
+
+What may happen when an answer is lost, verb by verb:
+
+- `finish` and `heartbeat` are fenced by the lease token: a repeated call is recognised
+  ("already_done") or refused ("lease_lost"). Their loops repeat them.
+- `register`, `rescue` and `maintain` do the same thing again.
+- `claim` is the delicate one. It is never repeated as such: rows of a claim whose answer is lost
+  are leased to this worker, which does not know their tokens. So heartbeats always name their
+  leases (never "all of mine"), those leases end, and the rescue returns the rows within seconds,
+  bound to the instance that nobody called. The cost is one lease of delay and one attempt.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from postgrest.exceptions import APIError
+from pydantic import TypeAdapter, ValidationError
+
+from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal
+from flowstate_worker.clients.database_clock import DatabaseClock
+from flowstate_worker.clients.supabase_client import last_status
+from flowstate_worker.errors import ApiError, ApiRefused
+from flowstate_worker.rules.models import (
+    ClaimedExecution,
+    FinishAnswer,
+    FinishItem,
+    HeartbeatAnswer,
+    LeaseProof,
+)
+from supabase import AsyncClient
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought: executions, and rows that cannot be read but can be given an end."""
+
+    executions: list[ClaimedExecution] = field(default_factory=list)
+    unreadable: list[LeaseProof] = field(default_factory=list)
+
+
+class QueueClient:
+    """One processor's view of the queue.
+
+    Every method raises ApiError; `observe` is told each call's name and its error, if any.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        processor_id: str,
+        *,
+        clock: DatabaseClock,
+        timeout_seconds: float = 15.0,
+        observe: Callable[[str, ApiError | None], None] = lambda _call, _error: None,
+    ) -> None:
+        self._client = client
+        self._processor_id = processor_id
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._observe = observe
+
+    async def register(self, *, host: str, version: str, max_in_flight: int) -> None:
+        await self._call(
+            "register_queue_processor",
+            {
+                "processor_id": self._processor_id,
+                "host": host,
+                "version": version,
+                "max_in_flight": max_in_flight,
+            },
+        )
+
+    async def claim(self, most: int, *, lease_seconds: int) -> Claim:
+        """Lease up to `most` executions for `lease_seconds`. Never retried: see the module."""
+        asked_at = time.monotonic()
+        rows = await self._call(
+            "claim_flow_executions",
+            {"processor_id": self._processor_id, "max": most, "lease_seconds": lease_seconds},
+        )
+        claim = read_claim(rows)
+        if claim.executions:
+            self._clock.lease_granted(
+                claim.executions[0].lease_expires_at, lease_seconds, asked_at=asked_at
+            )
+        return claim
+
+    async def heartbeat(
+        self, leases: Sequence[LeaseProof], *, lease_seconds: int
+    ) -> list[HeartbeatAnswer]:
+        """Extend the leases; one answer each, in the same order."""
+        rows = await self._call(
+            "heartbeat_flow_executions",
+            {
+                "processor_id": self._processor_id,
+                "lease_seconds": lease_seconds,
+                "leases": [lease.wire() for lease in leases],
+            },
+        )
+        return _in_order("heartbeat_flow_executions", _HEARTBEATS, rows, len(leases))
+
+    async def finish(self, items: Sequence[FinishItem]) -> list[FinishAnswer]:
+        """Settle the outcomes; one answer each, in the same order."""
+        rows = await self._call(
+            "finish_flow_executions", {"results": [item.wire() for item in items]}
+        )
+        return _in_order("finish_flow_executions", _FINISHES, rows, len(items))
+
+    async def rescue(self, most: int = 500) -> int:
+        """Return expired executions of any processor to the queue; how many there were."""
+        return len(await self._call("rescue_expired_executions", {"max": most}))
+
+    async def maintain(self) -> dict[str, Any]:
+        """Housekeeping in the database; what was done."""
+        return cast(dict[str, Any], await self._call("maintain_queue", {}))
+
+    async def _call(self, name: str, params: dict[str, Any]) -> Any:
+        error: ApiError | None = None
+        last_status.set(None)
+        try:
+            # The client's own time-outs bound single waits; this one bounds the call.
+            async with asyncio.timeout(self._timeout_seconds):
+                return (await self._client.rpc(name, params).execute()).data
+        except APIError as refusal:
+            error = read_refusal(name, refusal, last_status.get())
+        except NO_ANSWER as failure:
+            error = no_answer(name, failure)
+        finally:
+            self._observe(name, error)
+        raise error
+
+
+_CLAIMED = TypeAdapter(ClaimedExecution)
+_HEARTBEATS = TypeAdapter(list[HeartbeatAnswer])
+_FINISHES = TypeAdapter(list[FinishAnswer])
+
+
+def read_claim(rows: Any) -> Claim:
+    """The rows of a claim; one unreadable row spoils no other. Raises ApiRefused if none can."""
+    if not isinstance(rows, list):
+        raise ApiRefused("claim_flow_executions: the answer is not a list of rows")
+    claim = Claim()
+    for row in rows:
+        try:
+            claim.executions.append(_CLAIMED.validate_python(row))
+        except ValidationError:
+            try:
+                claim.unreadable.append(LeaseProof.model_validate(row))
+            except ValidationError:
+                raise ApiRefused(
+                    "claim_flow_executions: a row has no execution_id, attempt and lease_token"
+                ) from None
+    return claim
+
+
+Answer = TypeVar("Answer")
+
+
+def _in_order(
+    name: str, adapter: TypeAdapter[list[Answer]], rows: Any, expected: int
+) -> list[Answer]:
+    try:
+        answers = adapter.validate_python(rows)
+    except ValidationError as error:
+        raise ApiRefused(f"{name}: unreadable answer ({error.error_count()} problems)") from None
+    if len(answers) != expected:
+        raise ApiRefused(f"{name}: {len(answers)} answers to {expected} items")
+    return answers
