@@ -1,4 +1,4 @@
-"""Fresh keys and passwords for one stack: nothing is built in, nothing is shared between two stacks."""
+"""Fresh keys and passwords for one stack: none is built in, none is shared by two stacks."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import socket
 
 from flowstate_local.errors import LocalStackError, PortTakenError
 
-# Below the ranges that Linux (32768…) and macOS (49152…) take outgoing connections from: a component which is stopped
-# and started again under load must find its port still free.
+# Below the ranges that Linux (32768…) and macOS (49152…) take outgoing connections from: a
+# component which is stopped and started again under load must find its port still free.
 _FIRST, _LAST = 20_000, 32_000
 
 
@@ -26,8 +26,9 @@ def is_free(port: int) -> bool:
 def choose(name: str, *, asked: int = 0, remembered: int = 0, taken: frozenset[int]) -> int:
     """A port for the part called `name`.
 
-    A port that was `asked` for is used or refused; a `remembered` one is used while it is free; otherwise any free
-    port outside `taken` (ports that this stack has already given away but nobody listens on yet).
+    A port that was `asked` for is used or refused; a `remembered` one is used while it is free;
+    otherwise any free port outside `taken` (ports that this stack has already given away but
+    nobody listens on yet).
 
     Raises:
         PortTakenError: the asked port is in use.

@@ -1,7 +1,9 @@
-"""Operating-system processes of a stack: started detached, known by pid and start time, stopped in order.
+"""Operating-system processes of a stack: started detached, known by pid and start time, stopped in
+order.
 
-A component outlives the command which started it, so a pid is all that later commands have. Pids are used again by
-the system; a process is therefore only ever signalled while its start time is the recorded one.
+A component outlives the command which started it, so a pid is all that later commands have. Pids
+are used again by the system; a process is therefore only ever signalled while its start time is
+the recorded one.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 _POLL_SECONDS = 0.02
+_HAS_PROC = Path("/proc/self/stat").exists()  # Linux; elsewhere `ps` is asked
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Account:
 
 
 class _Component(subprocess.Popen[bytes]):
-    """A child which may outlive us on purpose: being dropped while it runs is no mistake to warn of."""
+    """A child which outlives us on purpose: dropping it while it runs is no mistake."""
 
     def __del__(self) -> None:
         pass
@@ -58,9 +60,9 @@ def spawn(
 ) -> ProcessId:
     """Start `command` in a session of its own, its output appended to `log` (made 0600).
 
-    The log is opened before privileges are dropped, so it may lie where `account` cannot go; `directory` may not.
+    The log is opened before privileges are dropped, so it may lie where `account` cannot go;
+    `directory` may not.
     """
-    drop = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = _Component(
@@ -71,7 +73,9 @@ def spawn(
             env=dict(environment),
             cwd=directory,
             start_new_session=True,
-            **drop,  # type: ignore[arg-type]
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
         )
     finally:
         os.close(descriptor)
@@ -129,8 +133,8 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
-    """What tells this process from earlier and later ones with its pid; None when it is gone or a zombie."""
-    if sys.platform == "linux":
+    """Tells a process from others with its pid; None when it is gone or a zombie."""
+    if _HAS_PROC:
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
@@ -141,22 +145,24 @@ def _start_time(pid: int) -> str | None:
             return None
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{int(fields[19])}"
-    asked = subprocess.run(
-        ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    state, _, started = asked.stdout.strip().partition(" ")
+    state, _, started = _ask_ps(pid, "state=,lstart=").partition(" ")
     return None if not state or state.startswith("Z") else started.strip()
 
 
 def command_line(pid: int) -> str:
     """The process's arguments, joined by spaces; empty when it is gone."""
-    if sys.platform == "linux":
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
+    if not _HAS_PROC:
+        return _ask_ps(pid, "command=")
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return arguments.replace(b"\0", b" ").decode(errors="replace")
+
+
+def _ask_ps(pid: int, columns: str) -> str:
     asked = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-o", columns, "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return asked.stdout.strip()
 

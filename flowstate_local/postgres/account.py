@@ -1,15 +1,16 @@
 """The unprivileged account and its home, for callers who are root.
 
-Postgres refuses to run as root, and rightly. A root caller's Postgres therefore runs as `postgres`, or else as
-`nobody`. That account often cannot enter the folder of the stack: root's home is closed, and so is a fresh
-`mktemp -d`. Opening those folders would change what others may see, so nothing outside our own folders is touched;
-what the account needs goes to a home that it can reach, the first suitable of /var/lib/flowstate,
-/var/tmp/flowstate and /tmp/flowstate:
+Postgres refuses to run as root, and rightly. A root caller's Postgres therefore runs as
+`postgres`, or else as `nobody`. That account often cannot enter the folder of the stack: root's
+home is closed, and so is a fresh `mktemp -d`. Opening those folders would change what others may
+see, so nothing outside our own folders is touched; what the account needs goes to a home that it
+can reach, the first suitable of /var/lib/flowstate, /var/tmp/flowstate and /tmp/flowstate:
 
-    <home>/postgres/<version>-<digest>/   a copy of the install, once per version; root's, read-only to others
-    <home>/data/<hash of the stack's folder>/   one cluster each; the account's, 0700; removed by `destroy()`
+    <home>/postgres/<digest>/  a copy of the server, once per version: root's, read-only to others
+    <home>/data/<hash of the stack's folder>/  its cluster, 0700 and the account's; goes at destroy()
 
-The home belongs to root and only root may write there, so that nobody can plant a binary for us to start.
+The home belongs to root and only root may write there: nobody can plant a binary for us to start.
+The copy of the server (35 MB) stays for the next stack; `rm -r` of the home removes it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HOMES = (Path("/var/lib/flowstate"), Path("/var/tmp/flowstate"), Path("/tmp/flo
 
 
 def unprivileged_account() -> Account | None:
-    """The account to start Postgres under; None when the caller is not root, and nothing has to be dropped."""
+    """The account to start Postgres under; None when the caller is not root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -68,22 +69,24 @@ def unprivileged_home() -> Path:
         except OSError:
             continue
     raise LocalStackError(
-        f"no folder for Postgres: none of {', '.join(map(str, _HOMES))} can be made, or one exists that is not "
-        "root's own. Remove it, or run as a user other than root"
+        f"no folder for Postgres: {', '.join(map(str, _HOMES))} cannot be made, or are not root's "
+        "own. Remove what is there, or run as a user other than root"
     )
 
 
 def data_home(stack_directory: Path) -> Path:
-    """Where the cluster of a root caller's stack lives: the same for the same folder, not yet made."""
+    """Where the cluster of a root caller's stack lives: always the same, not yet made."""
     digest = hashlib.sha256(str(stack_directory.resolve()).encode()).hexdigest()[:16]
     return unprivileged_home() / "data" / digest
 
 
 def reachable_copy(install: Path, libraries: Path | None) -> Path:
-    """A copy of `install` (and the shared `libraries` beside it) that the unprivileged account can reach.
+    """A copy of `install` (and the shared `libraries` beside it) that the unprivileged account can
+    reach.
 
-    Made once for each content of the server's binary. Two makers at once are safe: each copies to a folder of its
-    own and renames it into place; the second finds the place taken and drops its copy.
+    Made once for each content of the server's binary. Two makers at once are safe: each copies to
+    a folder of its own and renames it into place; the second finds the place taken and drops its
+    copy.
     """
     digest = hashlib.sha256((install / "bin" / "postgres").read_bytes()).hexdigest()[:16]
     shelf = unprivileged_home() / "postgres"
@@ -104,9 +107,18 @@ def reachable_copy(install: Path, libraries: Path | None) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     copied = place / "package" / install.name
-    for part in (shelf, place, place / "package", copied, copied / "bin", copied / "bin" / "postgres"):
+    for part in (
+        shelf,
+        place,
+        place / "package",
+        copied,
+        copied / "bin",
+        copied / "bin" / "postgres",
+    ):
         if not _is_roots_own(part):
-            raise LocalStackError(f"{part} is not root's own, or others may write to it; remove {place}")
+            raise LocalStackError(
+                f"{part} is not root's own, or others may write to it; remove {place}"
+            )
     return copied
 
 
@@ -121,7 +133,7 @@ def _is_roots_own(path: Path) -> bool:
 
 
 def _make_read_only(tree: Path) -> None:
-    """Root's and readable by all, writable by nobody else, whatever the source and the umask were."""
+    """Root's, readable by all and writable by nobody else, whatever source and umask were."""
     for path in (tree, *tree.rglob("*")):
         if path.is_symlink():
             continue

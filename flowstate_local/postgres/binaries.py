@@ -30,8 +30,8 @@ def find_binaries() -> Binaries:
     """The server's programs, where the account that will run them can reach them.
 
     `FLOWSTATE_POSTGRES_BIN` names the folder of an installed Postgres 15 or newer (such as
-    /usr/lib/postgresql/15/bin). Otherwise the newest server in the wheel is used; for a root caller whose packages
-    lie in a closed folder it is copied first (see `account`).
+    /usr/lib/postgresql/15/bin). Otherwise the newest server in the wheel is used; for a root
+    caller whose packages lie in a closed folder it is copied first (see `account`).
 
     Raises:
         UnsupportedPlatformError: there is no wheel for this platform and no folder was named.
@@ -42,7 +42,8 @@ def find_binaries() -> Binaries:
     major = _major(folder)
     if major < _LOWEST_MAJOR:
         raise LocalStackError(
-            f"FLOWSTATE_POSTGRES_BIN={folder} is Postgres {major}; {_LOWEST_MAJOR} or newer is needed"
+            f"FLOWSTATE_POSTGRES_BIN={folder} is Postgres {major}; "
+            f"{_LOWEST_MAJOR} or newer is needed"
         )
     return Binaries(folder, major)
 
@@ -57,8 +58,8 @@ def _named_folder(folder: Path) -> Path:
     account = unprivileged_account()
     if account and not others_may_enter(folder):
         raise LocalStackError(
-            f"FLOWSTATE_POSTGRES_BIN={folder} cannot be entered by the account {account.name}, which Postgres "
-            "runs under when the caller is root; name one that is open to all"
+            f"FLOWSTATE_POSTGRES_BIN={folder} cannot be entered by the account {account.name}, "
+            "under which a root caller's Postgres runs; name one that is open to all"
         )
     return folder
 
@@ -72,9 +73,9 @@ def _wheel_folder() -> Path:
         install = next((each for each in installs if (each / "bin" / "postgres").is_file()), None)
     if package is None or install is None:
         raise UnsupportedPlatformError(
-            "no embedded Postgres for this platform or this installation. Install the extra with "
-            "`pip install 'flowstate[local]'` (Linux on x86-64 or arm64, macOS), or install PostgreSQL 15 or newer "
-            "and set FLOWSTATE_POSTGRES_BIN to its bin folder, e.g. /usr/lib/postgresql/15/bin"
+            "no embedded Postgres here. On Linux (x86-64, arm64) and macOS install the extra: "
+            "`pip install 'flowstate[local]'`. Elsewhere install PostgreSQL 15 or newer and set "
+            "FLOWSTATE_POSTGRES_BIN to its bin folder, e.g. /usr/lib/postgresql/15/bin"
         )
     if unprivileged_account() and not others_may_enter(install / "bin"):
         libraries = package.with_name(package.name + ".libs")
@@ -83,8 +84,10 @@ def _wheel_folder() -> Path:
 
 
 def _major(folder: Path) -> int:
-    """From `postgres (PostgreSQL) 18.4`; asked as the caller, which the server allows for this one question."""
-    told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+    """From `postgres (PostgreSQL) 18.4`; even root may ask the server for that."""
+    told = subprocess.run(
+        [folder / "postgres", "--version"], capture_output=True, text=True, check=False
+    )
     match = re.search(r"(\d+)(?:\.|devel|beta|rc)", told.stdout)
     if not match:
         raise LocalStackError(

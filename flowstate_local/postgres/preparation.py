@@ -1,4 +1,4 @@
-"""Turning a plain cluster into what migrations expect of a Supabase project, and looking after it at each start."""
+"""Makes of a plain cluster what migrations expect of a Supabase project."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from flowstate_local.keys import Keys
 
 
 def bootstrap_scripts() -> list[tuple[str, str]]:
-    """(name, text) of the scripts in `bootstrap/`, in their order. Any Postgres 15 or newer, superuser
-    `supabase_admin`; not repeatable."""
+    """(name, text) of the scripts in `bootstrap/`, in their order.
+
+    They run once, as the superuser `supabase_admin`, on any Postgres 15 or newer.
+    """
     folder = resources.files("flowstate_local") / "bootstrap"
     scripts = [each for each in folder.iterdir() if each.name.endswith(".sql")]
     return [(each.name, each.read_text()) for each in sorted(scripts, key=lambda each: each.name)]
@@ -29,7 +31,9 @@ def bootstrap(connection: psycopg.Connection, keys: Keys) -> None:
         }
         for role, password in logins.items():
             connection.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password))
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(role), sql.Literal(password)
+                )
             )
 
 
@@ -40,5 +44,5 @@ def is_bootstrapped(connection: psycopg.Connection) -> bool:
 
 
 def prepare_start(connection: psycopg.Connection) -> None:
-    """What a hosted project does by schedule: partitions of realtime.messages for the coming days."""
+    """What a hosted project does by schedule: partitions of realtime.messages."""
     connection.execute("select _realtime.prepare_partitions()")
