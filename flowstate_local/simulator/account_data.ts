@@ -46,11 +46,14 @@ export interface StoredSheet {
 
 export class Sheets {
   readonly books = new Map<string, StoredSheet[]>([
-    [SAMPLE_SPREADSHEET_ID, ["Sheet1", "Archive"].map((name) => ({
-      name,
-      rowCount: 0,
-      newestRows: [],
-    }))],
+    [
+      SAMPLE_SPREADSHEET_ID,
+      ["Sheet1", "Archive"].map((name) => ({
+        name,
+        rowCount: 0,
+        newestRows: [],
+      })),
+    ],
   ]);
 }
 

@@ -27,11 +27,11 @@ export class Exception extends Error {
 export class Run {
   /** Set from the script's own log lines; effects are booked to it. */
   step: string | null = null;
-  executionId: string | null;
   killed: "fault" | "time" | null = null;
   readonly id: number;
   readonly startedAtMs = Date.now();
   #aheadMs = 0;
+  #claimed = false;
   #stretched = false;
   #thrown = false;
   #acted = false;
@@ -42,14 +42,15 @@ export class Run {
     readonly owner: Owner,
     readonly project: Project,
     readonly op: string,
-    executionId: string | null,
+    readonly executionId: string | null,
+    /** True if a step of the flow calls a Google service. */
+    readonly usesServices: boolean,
     readonly fault: Fault | null,
     /** Extra real milliseconds of an injected slowness, and where they fall. */
     readonly extraMs: number,
     readonly extraAt: "claim" | "effect",
   ) {
     this.id = world.nextRunId();
-    this.executionId = executionId;
   }
 
   /** Real milliseconds at which this run is now, ahead of the wall clock by what it took. */
@@ -100,22 +101,25 @@ export class Run {
     return new Exception(exceptionText(kind, service, this.locale));
   }
 
-  /** Behind the first release of the script lock: the claim is made, the steps come next. */
-  claimed(): void {
+  /** Before the script lock: where faults fall that find no service call of the flow to fall on. */
+  beforeClaim(): void {
+    this.enter(0);
+    if (this.fault?.lock) throw this.exception("lock", "lock");
+    if (!this.usesServices && this.fault?.exception) {
+      throw this.exception(this.fault.exception, "gmail");
+    }
+  }
+
+  /** The first release of the script lock: the claim is made, the steps come next. */
+  lockReleased(): void {
+    if (this.#claimed) return;
+    this.#claimed = true;
     if (this.extraAt === "claim") this.#stretch();
   }
 
-  /** Before a property is written. */
+  /** Before a property is written: behind the claim, the first is a step's marker. */
   beforeWrite(): void {
-    if (this.#claimReleased && this.fault?.kill === "before_marker") this.die("fault");
-  }
-
-  #claimReleased = false;
-
-  lockReleased(): void {
-    if (this.#claimReleased) return;
-    this.#claimReleased = true;
-    this.claimed();
+    if (this.#claimed && this.fault?.kill === "before_marker") this.die("fault");
   }
 
   /**
