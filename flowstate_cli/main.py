@@ -8,7 +8,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flowstate_cli.commands import db
+from flowstate_cli.commands import db, flows, instances, queue, worker
+from flowstate_cli.commands.demo import demo
+from flowstate_cli.commands.doctor import doctor
+from flowstate_cli.commands.enqueue import enqueue
+from flowstate_cli.commands.logs import logs
+from flowstate_cli.commands.stack import down, reset, status, up
 from flowstate_cli.errors import CliError
 from flowstate_cli.output import report, wants_json
 
@@ -33,7 +38,16 @@ app = typer.Typer(
     help="Runs many users' flows through Apps Script instances, from a queue in Supabase.",
     epilog="Exit codes: 0 done, 1 failed or refused, 2 bad input, 3 not reachable or not set up.",
 )
-app.add_typer(db.app)
+for command in (up, down, status, reset):
+    app.command(rich_help_panel="Local stack")(command)
+for group in (db.app, worker.app, instances.app):
+    app.add_typer(group, rich_help_panel="Operate")
+app.command(rich_help_panel="Operate")(doctor)
+app.command(rich_help_panel="Operate")(demo)
+for group in (flows.app, queue.app):
+    app.add_typer(group, rich_help_panel="Flows and executions")
+app.command(rich_help_panel="Flows and executions")(enqueue)
+app.command(rich_help_panel="Flows and executions")(logs)
 
 
 def main() -> None:

@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 from flowstate_cli.errors import BadInputError, NotReachableError
 from flowstate_cli.project import find_project
 from flowstate_cli.stack import local_environment
+from flowstate_worker.rules.addresses import is_loopback
 
 URL, KEY, DATABASE = (
     "FLOWSTATE_SUPABASE_URL",
     "FLOWSTATE_SERVICE_KEY",
     "FLOWSTATE_DATABASE_URL",
 )
-INSTANCE_KEYS, EXEC_HOSTS = "FLOWSTATE_INSTANCE_KEYS", "FLOWSTATE_EXEC_HOSTS"
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+INSTANCE_KEYS = "FLOWSTATE_INSTANCE_KEYS"
+EXEC_HOSTS, ECHO_HOSTS = "FLOWSTATE_EXEC_HOSTS", "FLOWSTATE_ECHO_HOSTS"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Settings:
                 field=URL,
                 hint="It looks like https://<project>.supabase.co, without a path.",
             )
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise BadInputError(
                 f"{parts.hostname} is another machine: the key must not travel without TLS.",
                 field=URL,

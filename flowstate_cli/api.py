@@ -1,0 +1,153 @@
+"""Every call of the command line to the Supabase API goes through here.
+
+One client for one command, made from the settings; every failure leaves as a CliError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import httpx
+from postgrest.exceptions import APIError
+from supabase_auth.errors import AuthError
+
+from flowstate_cli.api_errors import refused, unreachable
+from flowstate_cli.errors import BadInputError, RefusedError
+from flowstate_cli.settings import KEY, Settings, load_settings
+from supabase import Client, ClientOptions, create_client
+
+_TIMEOUT_SECONDS = 30
+Row = dict[str, Any]
+
+
+class Query(Protocol):
+    """Anything of the Supabase client that can be executed."""
+
+    def execute(self) -> Any: ...
+
+
+class Api:
+    """The API with the service role's key. Use as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url, key = settings.api()
+        self._status: int | None = None
+        self._http = httpx.Client(
+            timeout=_TIMEOUT_SECONDS, event_hooks={"response": [self._remember_status]}
+        )
+        options = ClientOptions(
+            auto_refresh_token=False, persist_session=False, httpx_client=self._http
+        )
+        try:
+            self.client: Client = create_client(self.url, key, options)
+        except Exception as error:  # the library's own check of the key's form
+            raise BadInputError(
+                "This is not the form of a Supabase key.",
+                field=KEY,
+                hint="It is sb_secret_… or the service_role key, a JWT that starts with eyJ.",
+            ) from error
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def rpc(self, name: str, arguments: Row | None = None) -> Any:
+        """The data that an SQL function returns."""
+        return self.run(self.client.rpc(name, arguments or {}))
+
+    def table(self, name: str) -> Any:
+        """The Supabase client's query builder; give the finished query to `rows` or `run`."""
+        return self.client.table(name)
+
+    def rows(self, query: Query) -> list[Row]:
+        """The rows of a query on a table or view."""
+        return list(self.run(query))
+
+    def run(self, query: Query) -> Any:
+        """The data of a query. Raises a CliError that says what the failure means."""
+        with self.explained():
+            return query.execute().data
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns what the Supabase client raises into a CliError."""
+        self._status = None
+        try:
+            yield
+        except APIError as error:
+            raise refused(error, self._status) from error
+        except AuthError as error:
+            fields = {"message": error.message, "code": getattr(error, "code", None)}
+            raise refused(APIError(fields), self._status) from error
+        except httpx.HTTPError as error:
+            raise unreachable(error, self.url, is_local=self.settings.is_local) from error
+
+    def users(self) -> Iterator[Any]:
+        """All users of the project's Auth, page by page."""
+        page = 1
+        while True:
+            with self.explained():
+                found = self.client.auth.admin.list_users(page=page, per_page=500)
+            yield from found
+            if len(found) < 500:
+                return
+            page += 1
+
+    def user_id(self, reference: str, field: str = "--user") -> str:
+        """The id of a user named by id or e-mail address. Raises RefusedError for nobody."""
+        from flowstate_cli.inputs import is_uuid, parse_uuid
+
+        if "@" in reference:
+            wanted = reference.casefold()
+            for user in self.users():
+                if (user.email or "").casefold() == wanted:
+                    return str(user.id)
+            raise RefusedError(
+                "No user has this e-mail address.",
+                field=field,
+                hint="Users sign up through Supabase Auth; see them in Studio.",
+            )
+        if not is_uuid(reference):
+            parse_uuid(reference, field, or_else="an e-mail address")
+        profiles = self.rows(
+            self.table("user_profiles").select("user_id").eq("user_id", reference).limit(1)
+        )
+        if not profiles:
+            raise RefusedError(f"There is no user {reference}.", field=field)
+        return reference
+
+    def flow(self, reference: str, user_id: str | None = None, field: str = "flow") -> Row:
+        """A flow named by id or, where that is unique, by name. Raises RefusedError otherwise."""
+        from flowstate_cli.inputs import is_uuid
+
+        query = self.table("flows").select("*").limit(2)
+        query = query.eq("id" if is_uuid(reference) else "name", reference)
+        if user_id is not None:
+            query = query.eq("user_id", user_id)
+        found = self.rows(query)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise RefusedError(
+                f"More than one user has a flow called {reference!r}.",
+                field=field,
+                hint="Name it by id, or add --user.",
+            )
+        raise RefusedError(
+            f"There is no flow {reference!r}.", field=field, hint="See: flowstate flows list"
+        )
+
+    def _remember_status(self, response: httpx.Response) -> None:
+        self._status = response.status_code
+
+
+@contextmanager
+def open_api() -> Iterator[Api]:
+    """The API that the settings name."""
+    with Api(load_settings()) as api:
+        yield api
