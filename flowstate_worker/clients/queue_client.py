@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from postgrest.exceptions import APIError
 from pydantic import TypeAdapter, ValidationError
+from supabase import AsyncClient
 
 from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal
 from flowstate_worker.clients.database_clock import DatabaseClock
@@ -31,7 +32,6 @@ from flowstate_worker.rules.models import (
     HeartbeatAnswer,
     LeaseProof,
 )
-from supabase import AsyncClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
-
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 last_status: ContextVar[int | None] = ContextVar("last_status", default=None)
