@@ -145,6 +145,7 @@ strip_addresses = const fs = require("fs"), file = "package-lock.json", lock = J
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n");
 
 .PHONY: clean
-clean: ## remove everything that was made here
+clean: ## stop the local stack, and remove everything that was made here
+	@[ ! -f .flowstate/stack/stack.json ] || .venv/bin/flowstate down --delete --yes
 	@rm -rf .venv node_modules .cache .flowstate build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
