@@ -25,6 +25,9 @@ PORTS: Final[dict[str, tuple[str, ...]]] = {
     "gateway": ("api_port",),
 }
 
+_FUNCTIONS: Final = project.ROOT / "supabase" / "functions"
+_CODE: Final = project.ROOT / "apps_script" / "Code.gs"
+
 _OWNERS: Final = (
     {"owner": "owner-a@example.com", "account_type": "consumer", "locale": "en"},
     {"owner": "owner-b@example.com", "account_type": "consumer", "locale": "de"},
@@ -126,13 +129,13 @@ def _simulator(state: State, configuration: Path) -> Launch:
     """Five instances of three owners, which run this checkout's Code.gs."""
     numbers = range(1, _INSTANCES + 1)
     return Launch(
-        command=_deno("simulator", configuration, "--allow-all"),
+        command=_simulator_command(configuration),
         ready_url=state.url("simulator_port") + "/_sim/health",
         environment={},
         configuration={
             "exec_port": state.ports["simulator_port"],
             "echo_port": state.ports["echo_port"],
-            "code_path": str(project.ROOT / "apps_script" / "Code.gs"),
+            "code_path": str(_CODE),
             "seed": 1,
             "time_scale": 0,
             "owners": list(_OWNERS),
@@ -160,7 +163,7 @@ def _gateway(state: State, configuration: Path) -> Launch:
             "db_url": state.info({}).admin_db_url,
             "postgrest_url": state.url("postgrest_port"),
             "functions_url": state.url("functions_port"),
-            "functions_dir": str(project.ROOT / "supabase" / "functions"),
+            "functions_dir": str(_FUNCTIONS),
             "jwt_secret": keys.jwt_secret,
             "publishable_key": keys.publishable_key,
             "secret_key": keys.secret_key,
@@ -170,9 +173,22 @@ def _gateway(state: State, configuration: Path) -> Launch:
     )
 
 
-def _deno(folder: str, configuration: Path, *permissions: str) -> list[str]:
-    main = Path(__file__).parent / folder / "main.ts"
+def _simulator_command(configuration: Path) -> list[str]:
+    """Loopback only, and only the files it reads: its own, the sample mail, the script."""
+    folder = Path(__file__).parent / "simulator"
+    readable = ",".join(str(path) for path in (folder, _CODE, configuration))
     return [
-        str(project.deno()), "run", "--no-prompt", "--cached-only", *permissions,
-        str(main), "--config", str(configuration),
-    ]  # fmt: skip
+        str(project.deno()),
+        "run",
+        "--quiet",
+        "--no-prompt",
+        "--no-check",
+        "--cached-only",
+        "--frozen",
+        f"--config={folder / 'deno.json'}",
+        "--allow-net=127.0.0.1",
+        f"--allow-read={readable}",
+        str(folder / "main.ts"),
+        "--config",
+        str(configuration),
+    ]

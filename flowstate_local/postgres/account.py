@@ -7,7 +7,7 @@ see, so nothing outside our own folders is touched; what the account needs goes 
 can reach, the first suitable of /var/lib/flowstate, /var/tmp/flowstate and /tmp/flowstate:
 
     <home>/postgres/<digest>/  a copy of the server, once per version: root's, read-only to others
-    <home>/data/<hash of the stack's folder>/  its cluster, 0700 and the account's; goes at destroy()
+    <home>/data/<hash of the stack's folder>/  its cluster: the account's own; destroy() removes it
 
 The home belongs to root and only root may write there: nobody can plant a binary for us to start.
 The copy of the server (35 MB) stays for the next stack; `rm -r` of the home removes it.

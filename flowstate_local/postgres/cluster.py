@@ -170,6 +170,7 @@ class Cluster:
         settings = {**_SETTINGS, **({} if self.durable else _NOT_DURABLE), "port": str(port)}
         text = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
         self.settings.write_text("# Written at every start.\n" + text)
+        self.settings.chmod(0o644)  # whatever the umask was; nothing in it is secret
 
     def _clear_stale_pid(self) -> None:
         """Remove a postmaster.pid whose number belongs to no server of this data any more.

@@ -1,0 +1,1 @@
+"""Tests of the whole project, on real parts. See conftest.py for the stack that they share."""
