@@ -57,7 +57,8 @@ create table partitions.instance_health_status_default partition of public.insta
 create table public.load_balancer_config (
     id boolean primary key default true check (id),
     global_max_in_flight integer not null default 1000 check (global_max_in_flight between 1 and 100000),
-    allowed_hosts text[] not null default array['script.google.com'] check (cardinality(allowed_hosts) between 1 and 100),
+    allowed_hosts text[] not null default array['script.google.com']
+    check (cardinality(allowed_hosts) between 1 and 100),
     breaker_failure_threshold integer not null default 3 check (breaker_failure_threshold between 1 and 100),
     breaker_open_seconds integer not null default 300 check (breaker_open_seconds between 1 and 86400),
     retry_base_seconds numeric not null default 2 check (retry_base_seconds between 0 and 3600),
