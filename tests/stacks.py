@@ -24,6 +24,7 @@ from flowstate_local import LocalStack
 from flowstate_local.keys import Keys, make_keys
 from flowstate_local.migrations import run_cli, wait_until_served
 from flowstate_local.postgres.preparation import bootstrap
+from flowstate_local.processes import wait_for
 from flowstate_local.project import project_root
 
 if TYPE_CHECKING:
@@ -106,7 +107,6 @@ def _skip_without_docker() -> None:
 def _postgres(keys: Keys, network: Network) -> Iterator[tuple[str, str]]:
     """The addresses for `postgres` and for the superuser."""
     from testcontainers.core.container import DockerContainer
-    from testcontainers.core.waiting_utils import wait_for_logs
 
     image = os.environ.get("FLOWSTATE_TEST_POSTGRES_IMAGE", _POSTGRES_IMAGE)
     container = (
@@ -120,13 +120,20 @@ def _postgres(keys: Keys, network: Network) -> Iterator[tuple[str, str]]:
         .with_exposed_ports(5432)
     )
     with container:
-        # Once while the image sets itself up, and once for good.
-        wait_for_logs(container, r"(?s)ready to accept connections.*ready to accept connections")
         address = f"{container.get_container_host_ip()}:{container.get_exposed_port(5432)}/postgres"
-        yield (
-            f"postgresql://postgres:{keys.postgres_password}@{address}",
-            f"postgresql://supabase_admin:{keys.admin_password}@{address}",
-        )
+        admin_url = f"postgresql://supabase_admin:{keys.admin_password}@{address}"
+        # While the image sets itself up it listens on no TCP port.
+        if not wait_for(lambda: _answers(admin_url), seconds=120):
+            pytest.fail(f"{image} did not accept connections within 120 s")
+        yield f"postgresql://postgres:{keys.postgres_password}@{address}", admin_url
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @contextmanager
