@@ -7,8 +7,7 @@ Redirects are never followed here: where the second hop may go is the caller's d
 """
 
 from http.cookies import SimpleCookie
-from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
@@ -20,6 +19,9 @@ from flowstate_worker.rules.classification import Failure, HopAnswer
 MAX_BODY_BYTES = 1_000_000
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_RETRY_AFTER_SECONDS = 3600.0
+_ENCODING = "Content-Encoding"
+_NO_HEADERS: dict[str, str] = {}
+_JSON = {"Content-Type": "application/json"}
 
 
 class Cookies:
@@ -34,26 +36,21 @@ class Cookies:
             if _within(host, domain):
                 self._by_domain.setdefault(domain, {})[name] = morsel.value
 
-    def headers(self, host: str) -> dict[str, str] | None:
+    def headers(self, host: str, others: dict[str, str]) -> dict[str, str]:
+        """`others`, with the cookies for `host` if there are any."""
         if not self._by_domain:
-            return None
+            return others
         pairs = [
             f"{name}={value}"
             for domain, cookies in self._by_domain.items()
             if _within(host, domain)
             for name, value in cookies.items()
         ]
-        return {"Cookie": "; ".join(pairs)} if pairs else None
+        return {**others, "Cookie": "; ".join(pairs)} if pairs else others
 
 
 def _within(host: str, domain: str) -> bool:
     return host == domain or host.endswith("." + domain)
-
-
-class Redirected(Protocol):
-    """Receives where a redirect points to."""
-
-    def __call__(self, location: str, /) -> None: ...
 
 
 def instance_session(connect_seconds: float) -> aiohttp.ClientSession:
@@ -87,32 +84,30 @@ class Hops:
         body: bytes | None = None,
     ) -> tuple[HopAnswer, str | None]:
         """The answer, and where it redirects to if it does. `seconds` bound the whole of it."""
-        host = urlsplit(url).hostname or ""
-        headers = cookies.headers(host)
-        if body is not None:
-            headers = {**(headers or {}), "Content-Type": "application/json"}
+        address = URL(url, encoded=True)
+        host = address.host or ""
         try:
             async with self._session.request(
                 method,
-                URL(url, encoded=True),
+                address,
                 data=body,
-                headers=headers,
+                headers=cookies.headers(host, _NO_HEADERS if body is None else _JSON),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._connect_seconds),
             ) as response:
                 if response.cookies:
                     cookies.take(host, response.cookies)
                 read = await _read_capped(response)
-                if read is None:
-                    return HopAnswer(response.status, failure=Failure.TOO_LARGE), None
                 location = response.headers.get("Location")
-                if response.status in _REDIRECTS and location:
-                    location = urljoin(url, location)
+                if location is not None and response.status in _REDIRECTS:
+                    if not location.startswith(("https://", "http://")):
+                        location = urljoin(url, location)
                     target = self._addresses.target(location)
                     return HopAnswer(response.status, target=target), location
-                return HopAnswer(
-                    response.status, read, retry_after_seconds=_retry_after(response)
-                ), None
+                if read is None:
+                    return HopAnswer(response.status, failure=Failure.TOO_LARGE), None
+                wait = _retry_after(response) if response.status != 200 else None
+                return HopAnswer(response.status, read, retry_after_seconds=wait), None
         # Only a failure to connect is sure to have sent nothing.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return HopAnswer(failure=Failure.CONNECT), None
@@ -124,7 +119,10 @@ class Hops:
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes | None:
     """The body, or None once it is larger than the cap: nothing beyond it is kept."""
-    if (response.content_length or 0) > MAX_BODY_BYTES:
+    length = response.content_length
+    if length is not None and length <= MAX_BODY_BYTES and _ENCODING not in response.headers:
+        return await response.read()
+    if length is not None and length > MAX_BODY_BYTES:
         return None
     parts: list[bytes] = []
     size = 0
@@ -133,12 +131,12 @@ async def _read_capped(response: aiohttp.ClientResponse) -> bytes | None:
         if size > MAX_BODY_BYTES:
             return None
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     """Retry-After in seconds; the form with a date is not used by Google and not read here."""
     value = response.headers.get("Retry-After", "")
-    return (
-        min(float(value), _MAX_RETRY_AFTER_SECONDS) if value.isascii() and value.isdigit() else None
-    )
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return min(float(value), _MAX_RETRY_AFTER_SECONDS)

@@ -27,7 +27,7 @@ TEXTS: tuple[PageText, ...] = (
         r"too many simultaneous invocations",
         r"zu viele (skripte?s?|aufrufe).{0,40}gleichzeitig",
         r"zu viele gleichzeitige (aufrufe|skript)",
-        r"(muitos|demasiados) scripts.{0,40}(simultaneamente|ao mesmo tempo)",
+        r"(muitos|demasiados) scripts.{0,40}(simult[aâ]ne|ao mesmo tempo)",
         r"(muitas|demasiadas) (invocações|chamadas) simultâneas",
         r"اسکریپت.{0,60}(همزمان|هم‌زمان)",
     ),
@@ -100,7 +100,7 @@ TEXTS: tuple[PageText, ...] = (
         "http_auth",
         r"google drive\s*[-–—]\s*(access denied|zugriff verweigert|acesso negado|دسترسی)",
     ),
-    _any("flow_error", r"limit exceeded: .{0,80}per message"),
+    _any("flow_error", r"limit exceeded: .{0,80}per message", r"limiet overschreden"),
     _any(
         "script_error",
         r"\((line|zeile|linha|linea|línea|ligne|خط|سطر)\s*\d+",
@@ -113,7 +113,7 @@ TEXTS: tuple[PageText, ...] = (
         r"please wait a bit and try again",
         r"(serverfehler|dienst nicht verfügbar)",
         r"(erro (no|do|de) servidor|serviço indisponível)",
-        r"خطای سرور|سرویس در دسترس نیست",
+        r"خطا.{0,12}سرور|سرویس در دسترس نیست",
     ),
 )
 
