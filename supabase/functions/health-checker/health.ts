@@ -15,8 +15,11 @@ export interface Health {
 /** Longer than a healthy answer ever takes, shorter than a monitor waits. */
 const DEADLINE_MS = 5_000;
 
-/** Errors that Postgres or PostgREST has answered: five characters, or PGRST and a number. */
-const ANSWERED = /^([0-9A-Z]{5}|PGRST[1-9]\d\d)$/;
+/**
+ * Errors that a working database has answered: an SQLSTATE other than the classes for lost
+ * connections (08), lacking resources (53) and shutting down (57P), or PostgREST's from 100 up.
+ */
+const ANSWERED = /^((?!08|53|57P)[0-9A-Z]{5}|PGRST[1-9]\d\d)$/;
 
 export async function checkHealth(client: Client): Promise<Response> {
   const { data, error } = await client.rpc("get_queue_status")
@@ -24,7 +27,7 @@ export async function checkHealth(client: Client): Promise<Response> {
   const isHealthy = error === null;
   const health: Health = {
     status: isHealthy ? "ok" : "unavailable",
-    // PGRST0xx is PostgREST without a database; anything else without an SQL code came from before it.
+    // PGRST0xx is PostgREST without a database; no code at all came from before PostgREST.
     database: isHealthy || ANSWERED.test(error.code) ? "ok" : "unreachable",
     queue: isHealthy ? (data.paused ? "paused" : "running") : "unknown",
     checked_at: new Date().toISOString(),
