@@ -247,22 +247,19 @@ function resultsOf(executionId, record) {
   const properties = PropertiesService.getScriptProperties();
   const byName = {};
   record.results.forEach((slot, index) => {
-    if (!slot.chunks) {
-      byName[slot.name] = slot.value;
-      return;
-    }
     let text = '';
     for (let c = 0; c < slot.chunks; c++) {
       text += properties.getProperty(CHUNK + executionId + '.' + index + '.' + c);
     }
-    byName[slot.name] = JSON.parse(text);
+    byName[slot.name] = slot.chunks ? JSON.parse(text) : slot.value;
   });
   return byName;
 }
 
 /**
- * Drops old records, oldest finished ones first, until the store is well below its limit. Running
- * and stopped ones go only by age, and records waiting for a person go last.
+ * Makes room. What is too old goes; then, oldest first and only until the store is well below its
+ * limit: the results of finished executions (that they finished stays known), stopped ones which
+ * had no effect, finished ones altogether, stopped ones, those for review. Running ones stay.
  */
 function prune(keepId) {
   const properties = PropertiesService.getScriptProperties();
@@ -273,24 +270,36 @@ function prune(keepId) {
     size += key.length + all[key].length;
     if (!key.startsWith(RECORD) && !key.startsWith(CHUNK)) return;
     const id = key.slice(RECORD.length).split('.')[0];
-    const entry = records[id] = records[id] || { id: id, keys: [], size: 0, at: 0, status: 'stopped' };
+    const entry = records[id] = records[id] || { id: id, keys: [], record: { status: 'stopped', at: 0 } };
     entry.keys.push(key);
-    entry.size += key.length + all[key].length;
-    if (key.startsWith(RECORD)) {
-      const record = JSON.parse(all[key]);
-      entry.at = record.at;
-      entry.status = record.status;
-    }
+    if (key.startsWith(RECORD)) entry.record = JSON.parse(all[key]);
   });
+  const drop = (entry) => entry.keys.splice(0).forEach((key) => {
+    properties.deleteProperty(key);
+    size -= key.length + all[key].length;
+  });
+  const shrink = (entry) => {
+    const record = entry.record;
+    const short = asciiJson({ status: 'done', forgotten: true, usage: record.usage, ms: record.ms, at: record.at });
+    drop(entry);
+    all[RECORD + entry.id] = short;
+    properties.setProperty(RECORD + entry.id, short);
+    entry.keys.push(RECORD + entry.id);
+    record.forgotten = true;
+    size += (RECORD + entry.id).length + short.length;
+  };
   const now = Date.now();
-  Object.keys(records).map((id) => records[id]).sort((a, b) => a.at - b.at).forEach((entry) => {
-    const age = now - entry.at;
-    const expired = age > (entry.status === 'review' ? KEEP_REVIEW_MS : KEEP_MS);
-    const spare = entry.status === 'done' && size > STORE_TARGET_CHARS;
-    if (entry.id === keepId || !(expired || spare)) return;
-    entry.keys.forEach((key) => properties.deleteProperty(key));
-    size -= entry.size;
+  const entries = Object.keys(records).map((id) => records[id])
+    .filter((entry) => entry.id !== keepId).sort((a, b) => a.record.at - b.record.at);
+  const pass = (always, fits, act) => entries.forEach((entry) => {
+    if ((always || size > STORE_TARGET_CHARS) && entry.keys.length && fits(entry.record)) act(entry);
   });
+  pass(true, (r) => now - r.at > (r.status === 'review' ? KEEP_REVIEW_MS : KEEP_MS), drop);
+  pass(false, (r) => r.status === 'done' && !r.forgotten, shrink);
+  pass(false, (r) => r.status === 'stopped' && !r.effects, drop);
+  pass(false, (r) => r.status === 'done', drop);
+  pass(false, (r) => r.status === 'stopped', drop);
+  pass(false, (r) => r.status === 'review', drop);
 }
 
 // ----------------------------------------------------------------------------------- running
@@ -344,9 +353,7 @@ function lookUp(executionId, startedAt) {
   if (cached) return cached;
   const record = readRecord(executionId);
   if (!record) {
-    throw new FlowError('internal', 'UNKNOWN_EXECUTION', 'this execution id never ran here, or was pruned', {
-      retryable: true,
-    });
+    throw new FlowError('internal', 'UNKNOWN_EXECUTION', 'this id never ran here, or was pruned', { retryable: true });
   }
   return answerFrom(executionId, record, startedAt);
 }
@@ -355,14 +362,12 @@ function lookUp(executionId, startedAt) {
 function answerFrom(executionId, record, now) {
   if (record.status === 'done') {
     return success(executionId, {
-      status: 'done', result: resultsOf(executionId, record), replayed: true,
+      status: 'done', result: record.forgotten ? null : resultsOf(executionId, record), replayed: true,
       usage: record.usage, ms: record.ms,
     });
   }
   if (record.status === 'running' && now < record.until) {
-    return success(executionId, {
-      status: 'in_progress', result: null, replayed: false, usage: noUsage(), ms: 0,
-    });
+    return success(executionId, { status: 'in_progress', result: null, replayed: false, usage: noUsage(), ms: 0 });
   }
   if (record.status === 'running') {
     record.status = record.doing && !STEPS[record.doing.type].repeatable ? 'review' : 'stopped';
@@ -405,9 +410,7 @@ function runSteps(executionId, record, steps, input, time) {
       scope[step.name] = value;
       if (size > MAX_RESULT_BYTES) {
         record.results[index].value = null;
-        throw new FlowError('user', 'RESULT_TOO_LARGE', 'the results together are larger than 90 KB; ask for less', {
-          retryable: false,
-        });
+        throw new FlowError('user', 'RESULT_TOO_LARGE', 'the results together are larger than 90 KB; ask for less');
       }
       if (kind.effect && index + 1 < steps.length) writeRecord(executionId, record);
     } catch (error) {
@@ -437,9 +440,7 @@ function finish(executionId, record, scope, steps, ms) {
   record.status = 'done';
   record.ms = ms;
   writeIfPossible(executionId, record);
-  const answer = success(executionId, {
-    status: 'done', result: result, replayed: false, usage: record.usage, ms: ms,
-  });
+  const answer = success(executionId, { status: 'done', result: result, replayed: false, usage: record.usage, ms: ms });
   const text = asciiJson(answer);
   if (text.length <= CACHE_VALUE_BYTES) {
     CacheService.getScriptCache().put('answer.' + executionId, text, ANSWER_CACHE_SECONDS);
@@ -467,9 +468,7 @@ function pruneNowAndThen(executionId) {
   prune(executionId);
 }
 
-function noUsage() {
-  return { mail: 0, gmail: 0, urlfetch: 0 };
-}
+const noUsage = () => ({ mail: 0, gmail: 0, urlfetch: 0 });
 
 /** One log line per step: ids, names and codes, never what a message holds. */
 function note(executionId, step, event) {
@@ -523,7 +522,7 @@ function asText(value) {
 /** Checks the whole flow before its first step runs: names, types, arguments. */
 function checkedSteps(steps) {
   if (!Array.isArray(steps) || steps.length < 1 || steps.length > MAX_STEPS) {
-    throw new FlowError('user', 'BAD_STEPS', 'steps must be a list of 1 to ' + MAX_STEPS, { retryable: false });
+    throw new FlowError('user', 'BAD_STEPS', 'steps must be a list of 1 to ' + MAX_STEPS);
   }
   const seen = { input: true, item: true };
   steps.forEach((step, index) => {
@@ -748,7 +747,7 @@ function driveCreateFile(args, context) {
 function sheetsAppendRows(args, context) {
   const book = SpreadsheetApp.openById(args.spreadsheet);
   const sheet = args.sheet ? book.getSheetByName(args.sheet) : book.getSheets()[0];
-  if (!sheet) throw new FlowError('user', 'NOT_FOUND', 'sheet names no sheet of this spreadsheet', { acted: false });
+  if (!sheet) throw notFound('sheet names no sheet of this spreadsheet');
   // Row by row, for appendRow is atomic: two runs that write ranges could overwrite each other.
   args.rows.forEach((row) => {
     sheet.appendRow(row.map((cell) => (cell !== null && typeof cell === 'object' ? JSON.stringify(cell) : cell)));
@@ -759,7 +758,7 @@ function sheetsAppendRows(args, context) {
 
 function calendarCreateEvent(args, context) {
   const calendar = args.calendar ? CalendarApp.getCalendarById(args.calendar) : CalendarApp.getDefaultCalendar();
-  if (!calendar) throw new FlowError('user', 'NOT_FOUND', 'calendar names no calendar of this account', { acted: false });
+  if (!calendar) throw notFound('calendar names no calendar of this account');
   const start = new Date(args.start);
   const end = new Date(args.end);
   if (end <= start) throw new FlowError('user', 'BAD_ARGUMENT', 'end must be later than start', { acted: false });
@@ -784,12 +783,15 @@ function transform(args, context, scope) {
 function threadsFrom(list, context) {
   return list.map((entry) => {
     const id = entry !== null && typeof entry === 'object' ? entry.id : entry;
-    const known = typeof id === 'string' && /^[0-9a-f]{8,32}$/.test(id);
-    context.usage.gmail += known ? 1 : 0;
-    const thread = known ? GmailApp.getThreadById(id) : null;
-    if (!thread) throw new FlowError('user', 'NOT_FOUND', 'threads holds an id that is no thread here', { acted: false });
+    context.usage.gmail += 1;
+    const thread = /^[0-9a-f]{8,32}$/.test(id) ? GmailApp.getThreadById(id) : null;
+    if (!thread) throw notFound('threads holds an id that is no thread of this account');
     return thread;
   });
+}
+
+function notFound(message) {
+  return new FlowError('user', 'NOT_FOUND', message, { acted: false });
 }
 
 /** Gmail takes at most 100 threads in one call. */
@@ -815,12 +817,10 @@ class FlowError extends Error {
   }
 
   toJSON() {
-    const shown = {
+    return {
       kind: this.kind, code: this.code, service: this.service, message: this.message,
-      step: this.step, ran: this.ran || 'none', retryable: this.retryable,
+      step: this.step, ran: this.ran || 'none', retryable: this.retryable, acted: this.acted,
     };
-    if (this.acted !== undefined) shown.acted = this.acted;
-    return shown;
   }
 }
 
@@ -844,13 +844,13 @@ const EXCEPTIONS = [
     'user', 'LIMIT_EXCEEDED', 'a limit per message or per call was exceeded', false],
   [/invalid email|no recipient/i,
     'user', 'BAD_RECIPIENT', 'a recipient is missing or is no address', false],
-  [/perhaps it was deleted|no item with the given id|not found|permission to access the requested|property (openById|get\w+ById)/i,
+  [/perhaps it was deleted|no item with|not found|permission to access the requested|property (openById|get\w+ById)/i,
     'user', 'NOT_FOUND', 'an id names nothing that this account can reach', false],
   [/invalid argument|parameters? .*(don't|do not) match|cannot (convert|find method)/i,
     'user', 'INVALID_ARGUMENT', 'the service refused an argument', false],
   [/maximum execution time/i,
     'timeout', 'EXECUTION_TIME', 'the run reached the time limit of Apps Script', undefined],
-  [/server error occurred|service unavailable|service error|internal error|timed? ?out|unexpected error|try again later/i,
+  [/server error occurred|service unavailable|(service|internal|unexpected) error|timed? ?out|try again later/i,
     'transient', 'SERVER_ERROR', 'the service failed for the moment', undefined],
 ];
 
@@ -869,10 +869,7 @@ function fromException(error) {
   const service = (SERVICE_NAMES.exec(text) || [])[1];
   const more = { service: service ? service.toLowerCase() : null };
   const row = EXCEPTIONS.find((candidate) => candidate[0].test(text));
-  if (row) {
-    more.acted = row[4];
-    return new FlowError(row[1], row[2], row[3], more);
-  }
+  if (row) return new FlowError(row[1], row[2], row[3], Object.assign(more, { acted: row[4] }));
   // An unknown text may quote a message, so that only the error's type and line go out.
   const line = /Code(?:\.gs)?:(\d+)/.exec(String(error && error.stack));
   const where = String((error && error.name) || 'Error').slice(0, 40) + (line ? ' in line ' + line[1] : '');
@@ -897,9 +894,7 @@ function parsedOrNull(text) {
   }
 }
 
-function messageOf(error) {
-  return String((error && error.message) || error);
-}
+const messageOf = (error) => String((error && error.message) || error);
 
 /** JSON in ASCII alone: a character is a byte, and a chunk never splits a character. */
 function asciiJson(value) {

@@ -3,6 +3,7 @@
  * It is the oracle of tests and benchmarks. Kept in columns, since it grows by one row per effect
  * and has to hold a million; details are hashed, never kept.
  */
+import { Column, digest, NumberSet } from "./columns.ts";
 
 export interface Effect {
   executionId: string;
@@ -15,19 +16,8 @@ export interface Effect {
   atMs: number;
 }
 
-/** A 53-bit hash (cyrb53): equal texts give equal numbers, others practically never. */
-export function digest(text: string): number {
-  let a = 0xdeadbeef;
-  let b = 0x41c6ce57;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    a = Math.imul(a ^ c, 2654435761);
-    b = Math.imul(b ^ c, 1597334677);
-  }
-  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
-  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
-  return 4294967296 * (2097151 & b) + (a >>> 0);
-}
+const integers = () => new Column((size) => new Uint32Array(size));
+const doubles = () => new Column((size) => new Float64Array(size));
 
 /** Few different words, many uses: each is kept once. */
 class Words {
@@ -48,49 +38,72 @@ class Words {
   }
 }
 
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Execution ids: UUIDs as four numbers each, anything else as it is. */
+class Ids {
+  #parts = integers();
+  #others = new Map<number, string>();
+
+  push(id: string): number {
+    const row = this.#parts.length / 4;
+    if (!UUID.test(id)) this.#others.set(row, id);
+    const digits = UUID.test(id) ? id.replaceAll("-", "") : "0".repeat(32);
+    for (let i = 0; i < 32; i += 8) this.#parts.push(parseInt(digits.slice(i, i + 8), 16));
+    return row;
+  }
+
+  at(row: number): string {
+    const other = this.#others.get(row);
+    if (other !== undefined) return other;
+    const digits = [0, 1, 2, 3]
+      .map((i) => this.#parts.at(4 * row + i).toString(16).padStart(8, "0"))
+      .join("");
+    return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  }
+}
+
 export class EffectsLedger {
   /** The same effect of the same execution, done more than once. */
   duplicates = 0;
-  #words = new Words();
-  #ids: string[] = [];
-  #runs: number[] = [];
-  #labels: number[] = [];
-  #hashes: number[] = [];
-  #times: number[] = [];
+  #labelWords = new Words();
+  #ids = new Ids();
+  #runs = integers();
+  #labels = integers();
+  #hashes = doubles();
+  #times = doubles();
+  #seen = new NumberSet();
   #duplicateRows = new Set<number>();
-  #seen = new Set<number>();
 
   get size(): number {
-    return this.#ids.length;
+    return this.#runs.length;
   }
 
   add(effect: Effect): void {
-    const row = this.#ids.push(effect.executionId) - 1;
-    this.#runs.push(effect.run);
+    const row = this.#ids.push(effect.executionId);
     const label = [effect.step, effect.kind, effect.instance, effect.owner].join("\u0000");
-    this.#labels.push(this.#words.number(label));
+    this.#runs.push(effect.run);
+    this.#labels.push(this.#labelWords.number(label));
     this.#hashes.push(effect.detailHash);
     this.#times.push(effect.atMs);
-    const key = digest(effect.executionId + "\u0000" + effect.detailHash);
-    if (this.#seen.has(key)) {
-      this.duplicates += 1;
-      this.#duplicateRows.add(row);
-    }
-    this.#seen.add(key);
+    if (this.#seen.add(digest(effect.executionId + "\u0000" + effect.detailHash))) return;
+    this.duplicates += 1;
+    this.#duplicateRows.add(row);
   }
 
   *rows(): Generator<Record<string, unknown>> {
-    for (let row = 0; row < this.#ids.length; row++) {
-      const [step, kind, instance, owner] = this.#words.word(this.#labels[row]).split("\u0000");
+    for (let row = 0; row < this.size; row++) {
+      const label = this.#labelWords.word(this.#labels.at(row));
+      const [step, kind, instance, owner] = label.split("\u0000");
       yield {
-        executionId: this.#ids[row],
-        run: this.#runs[row],
+        executionId: this.#ids.at(row),
+        run: this.#runs.at(row),
         step,
         kind,
         instance,
         owner,
-        detail_hash: this.#hashes[row].toString(16).padStart(14, "0"),
-        at: new Date(this.#times[row]).toISOString(),
+        detail_hash: this.#hashes.at(row).toString(16).padStart(14, "0"),
+        at: new Date(this.#times.at(row)).toISOString(),
         duplicate: this.#duplicateRows.has(row),
       };
     }

@@ -10,7 +10,7 @@ import type { Fault } from "./injections.ts";
 import type { Owner, QuotaName } from "./owner.ts";
 import type { Project } from "./project.ts";
 import type { World } from "./world.ts";
-import { digest } from "./effects.ts";
+import { digest } from "./columns.ts";
 import { exceptionText } from "./texts.ts";
 
 /** Google cuts a script after six minutes. */
@@ -79,7 +79,10 @@ export class Run {
 
   spend(ms: number): void {
     this.#aheadMs += ms;
-    if (this.nowMs - this.startedAtMs > RUN_LIMIT_MS) this.die("time");
+    const over = this.nowMs - this.startedAtMs - RUN_LIMIT_MS;
+    if (over <= 0) return;
+    this.#aheadMs -= over;
+    this.die("time");
   }
 
   /** A call of one of the account's services (mail, files, sheets, calendar): may be refused. */

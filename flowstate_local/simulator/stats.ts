@@ -1,5 +1,7 @@
 /** What is counted of the calls: how many, how many at once, and the newest ones in full. */
 
+import { digest, NumberSet } from "./columns.ts";
+
 const RECENT = 1000;
 
 class Gauge {
@@ -27,7 +29,7 @@ export interface RecentCall {
 export class Stats {
   calls = 0;
   runs = 0;
-  #executions = new Set<string>();
+  #executions = new NumberSet();
   #global = new Gauge();
   #owners = new Map<string, Gauge>();
   #instances = new Map<string, Gauge>();
@@ -47,7 +49,7 @@ export class Stats {
   /** A script was started for an execution. */
   ran(executionId: string): void {
     this.runs++;
-    this.#executions.add(executionId);
+    this.#executions.add(digest(executionId));
   }
 
   note(call: RecentCall): void {

@@ -1,6 +1,6 @@
 /** DriveApp, as far as Code.gs needs it: folders by name, and files put into them. */
 import { keepNewest, type StoredFile } from "../account_data.ts";
-import { digest } from "../effects.ts";
+import { digest } from "../columns.ts";
 import type { Run } from "../run.ts";
 import { Blob } from "./utilities.ts";
 
