@@ -3,6 +3,7 @@
 They are checked as a whole at start; what cannot work is refused with the setting's name.
 """
 
+import json
 import os
 import secrets
 import socket
@@ -33,7 +34,9 @@ class Settings(BaseSettings):
     # The API and the instances
     supabase_url: str = Field(description="the project's URL")
     service_key: SecretStr = Field(description="sb_secret_… or a service_role token")
-    instance_keys: dict[str, SecretStr] = Field(description='JSON: {"<kid>": "<secret>"}')
+    instance_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        description='JSON: {"<kid>": "<secret>"}'
+    )
     exec_hosts: Hosts = ("script.google.com",)
     echo_hosts: Hosts = ("script.googleusercontent.com",)
 
@@ -64,7 +67,7 @@ class Settings(BaseSettings):
     connect_seconds: Seconds = 10.0
     first_hop_seconds: Seconds = 390.0
     echo_seconds: Seconds = 18.0
-    script_seconds: Seconds = Field(default=300.0, le=300)
+    script_seconds: float = Field(default=300.0, gt=0, le=300)
 
     # What an operator looks at
     status_host: str = "127.0.0.1"
@@ -76,6 +79,16 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts(cls, value: object) -> object:
         return parse_hosts(value) if isinstance(value, str) else value
+
+    @field_validator("instance_keys", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('must be JSON: {"<kid>": "<secret>"}') from None
 
     @field_validator("supabase_url")
     @classmethod

@@ -16,6 +16,7 @@ from flowstate_worker.errors import AddressRefused
 _EXEC_PATH = re.compile(r"/(?:a/macros/[A-Za-z0-9.-]+|macros)/s/[A-Za-z0-9_-]{1,200}/exec")
 _ECHO_PATH = "/macros/echo"
 _SANE = re.compile(r"[\x21-\x7e]{1,4096}")
+_HOST = re.compile(r"(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _MAX_CHECKED = 10_000
 
@@ -77,10 +78,9 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     """
     entries = tuple(entry.strip().lower() for entry in text.split(",") if entry.strip())
     for entry in entries:
-        parts = urlsplit(f"//{entry}")
-        if parts.hostname is None or parts.netloc != entry or "@" in entry:
+        match = _HOST.fullmatch(entry)
+        if match is None or int(match["port"] or 0) > 65535:
             raise ValueError(f"{entry!r} is not a host or host:port")
-        _ = parts.port  # raises for what is no port
     if not entries:
         raise ValueError("name at least one host")
     return entries

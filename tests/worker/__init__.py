@@ -1,1 +1,1 @@
-"""Tests of the worker, against real parts or, for answers that no real part gives, a tiny server."""
+"""Tests of the worker, against real parts or, for answers that none of them gives, tiny servers."""
