@@ -77,10 +77,7 @@ function doGet(e) {
   const now = Date.now();
   try {
     const query = e.parameter;
-    openEnvelope({
-      v: Number(query.v), kid: query.kid, ts: Number(query.ts), nonce: query.nonce,
-      body: query.body, sig: query.sig,
-    }, now);
+    openEnvelope(Object.assign({}, query, { v: Number(query.v), ts: Number(query.ts) }), now);
     return json(health(now));
   } catch (error) {
     return json({ v: VERSION, kind: 'unsigned' });
@@ -90,9 +87,9 @@ function doGet(e) {
 /** Chooses what the body's `op` asks for. */
 function dispatch(body, startedAt) {
   if (body.op === 'ping') {
+    const result = health(startedAt);
     return success(body.executionId || null, {
-      status: 'done', result: health(startedAt), replayed: false,
-      usage: noUsage(), ms: Date.now() - startedAt,
+      status: 'done', result: result, replayed: false, usage: noUsage(), ms: Date.now() - startedAt,
     });
   }
   if (typeof body.executionId !== 'string' || !/^[A-Za-z0-9-]{1,64}$/.test(body.executionId)) {
@@ -671,7 +668,10 @@ function gmailLabel(args, context) {
   context.usage.gmail += 1;
   let label = GmailApp.getUserLabelByName(args.label);
   if (!label && args.remove) return { label: args.label, changed: 0 };
-  if (!label) label = GmailApp.createLabel(args.label);
+  if (!label) {
+    context.usage.gmail += 1;
+    label = GmailApp.createLabel(args.label);
+  }
   inBatches(threads, (batch) => {
     context.usage.gmail += 1;
     if (args.remove) label.removeFromThreads(batch);

@@ -83,7 +83,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def step(name: str, kind: str, **args: Any) -> Json:
+def step(name: str, kind: str, /, **args: Any) -> Json:
     return {"name": name, "type": kind, "args": args}
 
 
@@ -98,7 +98,7 @@ class Simulator:
         path = directory / "simulator.json"
         path.write_text(json.dumps(config or configuration()))
         self._log = (directory / "simulator.log").open("wb")
-        command = [DENO, "run", "--frozen", "--cached-only"]
+        command: list[str | Path] = [DENO, "run", "--frozen", "--cached-only"]
         command += ["--allow-net=127.0.0.1", "--allow-read", SIMULATOR / "main.ts"]
         self.process = subprocess.Popen(
             [*command, "--config", path],
@@ -148,9 +148,7 @@ class Simulator:
         return parsed
 
     def envelope(self, body: Json, instance: str = "local-1") -> Envelope:
-        return Envelope(
-            {"instance": instance, **body}, ts=int(time.time()) + self.ahead_seconds
-        )
+        return Envelope({"instance": instance, **body}, ts=int(time.time()) + self.ahead_seconds)
 
     def call(self, body: Json, instance: str = "local-1") -> Json:
         return self.exchange(self.envelope(body, instance).signed(), instance)
@@ -200,7 +198,5 @@ class Simulator:
 
     def reset(self) -> None:
         self.control("POST", "reset")
-        self.control(
-            "POST", "settings", {"time_scale": 0, "quotas": True, "echo_reads": "once"}
-        )
+        self.control("POST", "settings", {"time_scale": 0, "quotas": True, "echo_reads": "once"})
         self.ahead_seconds = 0

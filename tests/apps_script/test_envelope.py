@@ -101,7 +101,13 @@ def test_what_is_no_envelope_is_refused_as_json(simulator: Simulator, text: str)
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("op", "delete"), ("op", None), ("executionId", 7), ("executionId", "a b"), ("executionId", "")],
+    [
+        ("op", "delete"),
+        ("op", None),
+        ("executionId", 7),
+        ("executionId", "a b"),
+        ("executionId", ""),
+    ],
 )
 def test_a_signed_body_out_of_shape_is_refused(
     simulator: Simulator, field: str, value: Any

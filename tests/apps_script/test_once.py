@@ -1,6 +1,7 @@
 """A flow is done once: replays, deaths in every place, runs that overlap."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import httpx
@@ -167,8 +168,9 @@ def in_the_middle(simulator: Simulator, body: Json, look: Callable[[], Json]) ->
     envelope = simulator.envelope(body).signed()
     slow = threading.Thread(target=lambda: answers.append(simulator.exchange(envelope)))
     slow.start()
+    give_up_at = time.monotonic() + 10
     while simulator.summary()["in_flight"] == 0:
-        pass
+        assert time.monotonic() < give_up_at, "the slow call never arrived"
     seen = look()
     slow.join()
     return seen, answers[0]
@@ -177,9 +179,7 @@ def in_the_middle(simulator: Simulator, body: Json, look: Callable[[], Json]) ->
 def test_a_result_asked_in_the_middle_is_in_progress(simulator: Simulator) -> None:
     body = simulator.run_body(send_step())
     simulator.inject("slow", ms=1500, ops=["run"], count=1)
-    seen, answer = in_the_middle(
-        simulator, body, lambda: simulator.result(body["executionId"])
-    )
+    seen, answer = in_the_middle(simulator, body, lambda: simulator.result(body["executionId"]))
     assert seen["ok"] is True
     assert seen["status"] == "in_progress"
     assert answer["status"] == "done"
