@@ -115,7 +115,8 @@ begin
                         then clock_timestamp() + private.retry_delay(q.attempt, d.retry_after_seconds)
                       else q.run_at
                     end,
-           previous_lease_token = q.lease_token, lease_token = null, lease_expires_at = null,
+           previous_lease_token = case when not only_expired then q.lease_token end,
+           lease_token = null, lease_expires_at = null,
            instance_id = null, processor_id = null, started_at = null,
            -- Only the instance where it may have run can tell whether it did.
            pinned_instance_id = case when d.outcome = 'failed'
@@ -142,9 +143,10 @@ begin
   select i.execution_id, i.attempt,
          case
            when d.id is not null then 'accepted'
-           -- The same token, ended before: the answer to a call that was repeated.
+           -- The same token, ended before: the answer to a call that was repeated. One that was rescued is late instead.
            when exists (select 1 from public.execution_logs l
                          where l.execution_id = i.execution_id and l.lease_token = i.lease_token
+                           and l.category is distinct from 'lease_expired'
                            and l.finished_at >= private.execution_id_time(i.execution_id) - interval '1 minute')
              or exists (select 1 from public.flow_execution_queue q
                          where q.id = i.execution_id and q.previous_lease_token = i.lease_token)

@@ -45,7 +45,7 @@
 -- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
 --   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
 --   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
--- source sql/functions/settle.sql sha256:f893a425e63c0e18bc98d167d47797a823b90b750336701e363b29c6996ce2c3
+-- source sql/functions/settle.sql sha256:f1611629ea8ebf7bc40e67a8f0d53bbb641d5146eb5a489177d4f7acfdc916e4
 --   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
 --   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
 --   creates function private.check_results(jsonb) shape:fb389fad621ee5e9
@@ -1564,7 +1564,8 @@ begin
                         then clock_timestamp() + private.retry_delay(q.attempt, d.retry_after_seconds)
                       else q.run_at
                     end,
-           previous_lease_token = q.lease_token, lease_token = null, lease_expires_at = null,
+           previous_lease_token = case when not only_expired then q.lease_token end,
+           lease_token = null, lease_expires_at = null,
            instance_id = null, processor_id = null, started_at = null,
            -- Only the instance where it may have run can tell whether it did.
            pinned_instance_id = case when d.outcome = 'failed'
@@ -1591,9 +1592,10 @@ begin
   select i.execution_id, i.attempt,
          case
            when d.id is not null then 'accepted'
-           -- The same token, ended before: the answer to a call that was repeated.
+           -- The same token, ended before: the answer to a call that was repeated. One that was rescued is late instead.
            when exists (select 1 from public.execution_logs l
                          where l.execution_id = i.execution_id and l.lease_token = i.lease_token
+                           and l.category is distinct from 'lease_expired'
                            and l.finished_at >= private.execution_id_time(i.execution_id) - interval '1 minute')
              or exists (select 1 from public.flow_execution_queue q
                          where q.id = i.execution_id and q.previous_lease_token = i.lease_token)
