@@ -89,7 +89,12 @@ class LocalStack:
     @classmethod
     @contextmanager
     def throw_away(
-        cls, *, components: Sequence[str] = COMPONENTS, api_port: int = 0, db_port: int = 0
+        cls,
+        *,
+        components: Sequence[str] = COMPONENTS,
+        api_port: int = 0,
+        db_port: int = 0,
+        durable: bool = False,
     ) -> Iterator[LocalStack]:
         """A started stack in a temporary folder, gone after the block.
 
@@ -99,7 +104,7 @@ class LocalStack:
         directory = Path(tempfile.mkdtemp(prefix="flowstate-"))
         stack = cls.create(
             directory, components=components, api_port=api_port, db_port=db_port,
-            throw_away=True, durable=False,
+            throw_away=True, durable=durable,
         )  # fmt: skip
         with unwinding_on_sigterm(), Lifeline(directory):
             try:
