@@ -26,12 +26,18 @@ from .realtime.listener import Listener
 
 logger = logging.getLogger("flowstate.gateway")
 
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Of what the gateway reads itself (Auth, broadcasts); what it passes on has no limit here."""
+
 LISTENER = web.AppKey("listener", Listener)
 
 
 def build(config: GatewayConfig) -> web.Application:
     """The application for one stack; nothing is opened before it starts."""
-    app = web.Application(middlewares=[log_requests, answer_errors, answer_preflight, require_key])
+    app = web.Application(
+        middlewares=[log_requests, answer_errors, answer_preflight, require_key],
+        client_max_size=MAX_BODY_BYTES,
+    )
     database, hub = Database(config.db_url), Hub()
     realtime = RealtimeRoutes(config, database, hub)
     functions = FunctionsRoute(config.functions_url, config.functions_dir, config.jwt_secret)

@@ -183,7 +183,6 @@ async def test_a_new_password_signs_out_everyone_else(
     "claims",
     [
         pytest.param({"role": "authenticated", "exp": 1}, id="expired"),
-        pytest.param({"role": "authenticated"}, id="without exp"),
         pytest.param({"role": "authenticated", "exp": 2**33}, id="without sub"),
         pytest.param({"role": "authenticated", "exp": 2**33, "sub": "ada"}, id="sub is no UUID"),
     ],
@@ -194,6 +193,18 @@ async def test_a_token_that_names_nobody_is_refused(
     token = jwt.encode(claims, info.jwt_secret, algorithm="HS256")
     with pytest.raises(AuthApiError) as refused:
         await client.auth.get_user(token)
+    assert (refused.value.status, refused.value.code) == (403, "bad_jwt")
+
+
+@pytest.mark.parametrize("missing", ["exp", "role"])
+async def test_a_users_token_needs_an_expiry_and_a_role(
+    sign_up: SignUp, info: StackInfo, missing: str
+) -> None:
+    person = await sign_up()
+    claims = jwt.decode(person.access_token, options={"verify_signature": False})
+    del claims[missing]
+    with pytest.raises(AuthApiError) as refused:
+        await person.client.auth.get_user(jwt.encode(claims, info.jwt_secret, algorithm="HS256"))
     assert (refused.value.status, refused.value.code) == (403, "bad_jwt")
 
 

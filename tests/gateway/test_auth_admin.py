@@ -127,6 +127,15 @@ async def test_a_deleted_user_is_refused_everywhere(
     await client.auth.sign_up({"email": person.email, "password": PASSWORD})
 
 
+async def test_a_row_marked_as_deleted_cannot_sign_in_whoever_marked_it(
+    sign_up: SignUp, client: AsyncClient, database: psycopg.Connection
+) -> None:
+    person = await sign_up()
+    database.execute("update auth.users set deleted_at = now() where id = %s", (person.id,))
+    with pytest.raises(AuthApiError, match="Invalid login credentials"):
+        await client.auth.sign_in_with_password({"email": person.email, "password": PASSWORD})
+
+
 async def test_a_soft_deleted_row_keeps_nothing_of_the_person(
     admin: AsyncClient, sign_up: SignUp, database: psycopg.Connection
 ) -> None:

@@ -1,5 +1,6 @@
 """`/functions/v1`: functions run as they are deployed, and the gateway decides who may call."""
 
+import tomllib
 from collections.abc import Iterator
 
 import aiohttp
@@ -8,7 +9,7 @@ import pytest
 from supabase import AsyncClient
 from supabase_functions.errors import FunctionsHttpError, FunctionsRelayError
 
-from flowstate_local import LocalStack, StackInfo
+from flowstate_local import LocalStack, StackInfo, project
 
 from .conftest import SignUp
 from .javascript import javascript
@@ -134,7 +135,16 @@ async def test_functions_verify_tokens_unless_the_config_says_otherwise(
             assert answer.status == status
             body = await answer.json()
         assert body["code"]
-        assert body["message"]
+        if bearer and bearer.startswith("sb_"):
+            assert "a publishable or secret key is not one" in body["message"]
+
+
+def test_every_function_is_deployed_with_the_import_map() -> None:
+    supabase = project.ROOT / "supabase"
+    configured = tomllib.loads((supabase / "config.toml").read_text())["functions"]
+    for entrypoint in (supabase / "functions").glob("*/index.ts"):
+        name = entrypoint.parent.name
+        assert configured[name]["import_map"] == "./functions/deno.json", name
 
 
 async def test_without_the_host_clients_get_a_relay_error(

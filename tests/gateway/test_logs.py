@@ -7,6 +7,7 @@ from flowstate_local import LocalStack, StackInfo
 
 from .conftest import PASSWORD, SignUp
 from .phoenix import phoenix
+from .waiting import soon
 
 CANARY = "canary-7f3a"
 
@@ -36,6 +37,9 @@ async def test_logs_hold_no_key_token_or_content(
         await socket.send(f"realtime:{name}", "access_token", {"access_token": CANARY})
         database.execute("notify realtime_messages, 'canary-7f3a is no JSON'")
         await socket.receive()
+        await socket.socket.send_str(f"{CANARY} is no JSON")
+        while not socket.socket.closed:
+            await soon(socket.socket.receive())
     await (await http.get(info.api_url + "/functions/v1/health-checker")).read()
 
     secrets = [

@@ -223,6 +223,25 @@ async def test_a_broken_frame_closes_the_connection(
         assert closed.data == 1003
 
 
+async def test_a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it(
+    http: aiohttp.ClientSession, info: StackInfo, version: str
+) -> None:
+    url = f"{info.api_url}/realtime/v1/api/broadcast"
+    message = {"topic": "flood", "event": "a", "payload": "x" * 20_000}
+    async with phoenix(http, info, version) as deaf, phoenix(http, info, version) as other:
+        await deaf.join("flood")
+        await other.join("lobby")
+        batch = {"messages": [message] * 50}
+        for _ in range(80):
+            async with http.post(url, json=batch, headers={"apikey": info.secret_key}) as answer:
+                assert answer.status == 202
+        assert (await other.ask("phoenix", "heartbeat", {}))["status"] == "ok"
+        heard = 0
+        while (await soon(deaf.socket.receive())).type is aiohttp.WSMsgType.TEXT:
+            heard += 1
+        assert heard < 80 * 50
+
+
 async def test_broadcasts_can_be_posted(
     http: aiohttp.ClientSession, info: StackInfo, version: str, sign_up: SignUp
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -36,28 +37,28 @@ class Connection:
         jwt_secret: str,
         access: Access,
         hub: Hub,
+        abort: Callable[[], None],
     ) -> None:
+        """`abort` cuts the TCP connection; a close frame would wait behind what nobody reads."""
         self._socket = socket
         self._version = version
         self._key_token = key_token
         self._jwt_secret = jwt_secret
         self._access = access
         self._hub = hub
+        self._abort = abort
         self._channels: dict[str, Channel] = {}
         self._outgoing: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_QUEUED_FRAMES)
-        self._cut_off = asyncio.Event()
 
     async def serve(self) -> None:
         """Read until the client goes, or is cut off for reading too slowly."""
-        async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self._write()), group.create_task(self._watch())]
-            try:
-                await self._read()
-            finally:
-                for helper in helpers:
-                    helper.cancel()
-                for topic in list(self._channels):
-                    self._drop(topic)
+        writer = asyncio.create_task(self._write())
+        try:
+            await self._read()
+        finally:
+            writer.cancel()
+            for topic in list(self._channels):
+                self._drop(topic)
 
     def push(self, message: Message) -> None:
         """Queue a frame for the client; never waits."""
@@ -67,7 +68,10 @@ class Connection:
         try:
             self._outgoing.put_nowait(frame)
         except asyncio.QueueFull:
-            self._cut_off.set()
+            logger.warning("cutting off a client that is %d frames behind", MAX_QUEUED_FRAMES)
+            for topic in list(self._channels):
+                self._drop(topic)
+            self._abort()
 
     async def _read(self) -> None:
         async for frame in self._socket:
@@ -91,11 +95,6 @@ class Connection:
                     await self._socket.send_str(frame)
             except ConnectionError:
                 return  # the reader sees the same end
-
-    async def _watch(self) -> None:
-        await self._cut_off.wait()
-        logger.warning("cutting off a client that is %d frames behind", MAX_QUEUED_FRAMES)
-        await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
 
     async def _handle(self, message: Message) -> None:
         match message.event:

@@ -57,6 +57,7 @@ class RealtimeRoutes:
                 version = "2.0.0"
             case _:
                 raise GatewayError(400, {"message": "vsn must be 1.0.0 or 2.0.0"})
+        assert request.transport is not None
         socket = web.WebSocketResponse(
             max_msg_size=MAX_FRAME_BYTES, receive_timeout=SILENCE_SECONDS, timeout=0.5
         )
@@ -71,6 +72,7 @@ class RealtimeRoutes:
             jwt_secret=self._jwt_secret,
             access=self._access,
             hub=self._hub,
+            abort=request.transport.abort,
         )
         await connection.serve()
         return socket
