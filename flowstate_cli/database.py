@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -47,8 +48,18 @@ def connect(url: str) -> psycopg.Connection:
         ) from error
 
 
-def pending_migrations(connection: psycopg.Connection, project: Path) -> list[str]:
-    """Names of the migration files that this database does not record as applied, oldest first."""
+@dataclass(frozen=True)
+class History:
+    """`pending`: file names that are not applied, oldest first. `foreign`: applied versions that
+    this project has no file for.
+    """
+
+    pending: list[str]
+    foreign: list[str]
+
+
+def migration_history(connection: psycopg.Connection, project: Path) -> History:
+    """Compares what the database records as applied with `supabase/migrations`."""
     row = connection.execute(
         "select to_regclass('supabase_migrations.schema_migrations') is not null"
     ).fetchone()
@@ -56,8 +67,8 @@ def pending_migrations(connection: psycopg.Connection, project: Path) -> list[st
     if row is not None and row[0]:
         rows = connection.execute("select version from supabase_migrations.schema_migrations")
         applied = {str(version) for (version,) in rows}
-    return [
-        migration.path.name
-        for migration in read_migrations(project)
-        if migration.version not in applied
-    ]
+    files = read_migrations(project)
+    return History(
+        pending=[file.path.name for file in files if file.version not in applied],
+        foreign=sorted(applied - {file.version for file in files}),
+    )

@@ -45,9 +45,9 @@ def is_uuid(text: str) -> bool:
 def parse_uuid(text: str, field: str, *, or_else: str = "") -> str:
     """`text` in lower case. Raises BadInputError."""
     if not is_uuid(text):
-        also = f" or {or_else}" if or_else else ""
+        forms = f"neither a UUID nor {or_else}" if or_else else "no UUID"
         raise BadInputError(
-            f"{_short(text)} is neither a UUID{also}." if also else f"{_short(text)} is no UUID.",
+            f"{_short(text)} is {forms}.",
             field=field,
             hint="A UUID has 32 hexadecimal digits: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
         )

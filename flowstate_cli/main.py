@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from flowstate_cli.commands import db, flows, instances, queue, worker
 from flowstate_cli.commands.demo import demo
@@ -14,19 +15,25 @@ from flowstate_cli.commands.doctor import doctor
 from flowstate_cli.commands.enqueue import enqueue
 from flowstate_cli.commands.logs import logs
 from flowstate_cli.commands.stack import down, reset, status, up
-from flowstate_cli.errors import CliError
-from flowstate_cli.output import report, wants_json
+from flowstate_cli.errors import BadInputError, CliError
+from flowstate_cli.output import emit_json, report
 
 
 class RootGroup(TyperGroup):
-    """Turns a CliError from any command into its message and exit code."""
+    """Ends failed commands: with the message and exit code of a CliError, in JSON if asked for."""
 
     def invoke(self, ctx: Any) -> Any:
+        as_json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         except CliError as error:
-            report(error, as_json=wants_json(ctx))
+            report(error, as_json=as_json)
             raise typer.Exit(error.exit_code) from error
+        except TyperException as error:  # a wrong option: Typer says so on stderr by itself
+            message = getattr(error, "format_message", None)
+            if as_json and message is not None:
+                emit_json(BadInputError(message()).as_json())
+            raise
 
 
 app = typer.Typer(

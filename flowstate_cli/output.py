@@ -16,23 +16,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flowstate_cli.errors import CliError
+from flowstate_cli.errors import BadInputError, CliError, RefusedError
 
-_META_KEY = "flowstate.json"
-
-
-def _remember(context: typer.Context, value: bool) -> bool:
-    context.meta[_META_KEY] = value  # shared with the parents: the error handler reads it
-    return value
-
+_PIPE_WIDTH = 1000  # a pipe has no width: rows stay on one line, for grep
 
 JsonFlag = Annotated[
     bool,
     typer.Option(
         "--json",
         help="Print the result as JSON on stdout; messages stay on stderr.",
-        callback=_remember,
-        is_eager=True,
     ),
 ]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
@@ -61,12 +53,15 @@ def emit_text(text: str) -> None:
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """A table for people. None is shown as a dash."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def emit_fields(fields: dict[str, object]) -> None:
@@ -80,8 +75,6 @@ def emit_fields(fields: dict[str, object]) -> None:
 
 def confirm(question: str, *, yes: bool, as_json: bool) -> None:
     """Asks before something is destroyed. Raises BadInputError where nobody can answer."""
-    from flowstate_cli.errors import BadInputError, RefusedError
-
     if yes:
         return
     if as_json or not sys.stdin.isatty():
@@ -102,8 +95,3 @@ def report(error: CliError, *, as_json: bool) -> None:
         say(f"  {escape(error.hint)}")
     if as_json:
         emit_json(error.as_json())
-
-
-def wants_json(context: Any) -> bool:
-    """Whether the command that `context` belongs to was called with `--json`."""
-    return bool(context.meta.get(_META_KEY))

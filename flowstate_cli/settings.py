@@ -38,7 +38,10 @@ class Settings:
         return self.origin == "the local stack"
 
     def api(self) -> tuple[str, str]:
-        """URL and service key. Raises NotReachableError naming what is not set."""
+        """URL and service key.
+
+        Raises NotReachableError naming what is not set, BadInputError for what cannot be right.
+        """
         url, key = self._needed(URL), self._needed(KEY)
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -52,6 +55,18 @@ class Settings:
                 f"{parts.hostname} is another machine: the key must not travel without TLS.",
                 field=URL,
                 hint="Use https://. Plain http is for this machine only.",
+            )
+        if key.startswith("sb_publishable_"):
+            raise BadInputError(
+                "This is the publishable key, which may do what a signed-in user may.",
+                field=KEY,
+                hint="Use the secret key: sb_secret_…, or the service_role key.",
+            )
+        if not (key.startswith("sb_secret_") or key.count(".") == 2):
+            raise BadInputError(
+                "This is not the form of a Supabase key.",
+                field=KEY,
+                hint="It is sb_secret_… or the service_role key, a JWT that starts with eyJ.",
             )
         return url.rstrip("/"), key
 

@@ -41,6 +41,12 @@ def local_environment(project: Path | None) -> dict[str, str]:
         return local_stack(project).info.environment()
 
 
+def wait_for_schema(project: Path) -> None:
+    """Returns when the local API serves what the migrations just made."""
+    with explained():
+        local_stack(project).reload_schema()
+
+
 def simulated_pool(stack: LocalStack) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Owners and instances that the stack's simulator was started with, as rows of the tables."""
     config = json.loads((stack.directory / "simulator.json").read_text(encoding="utf-8"))

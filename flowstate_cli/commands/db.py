@@ -9,13 +9,14 @@ import typer
 from rich.markup import escape
 
 from flowstate_cli import supabase_cli
-from flowstate_cli.database import connect, pending_migrations
+from flowstate_cli.database import connect, migration_history
 from flowstate_cli.errors import BadInputError, RefusedError
 from flowstate_cli.output import JsonFlag, emit_json, emit_text, say
 from flowstate_cli.project import find_project
 from flowstate_cli.settings import load_settings
 from flowstate_cli.sql.check import catalog_differences, stale_sources
 from flowstate_cli.sql.workflow import Compiled, compile_migration
+from flowstate_cli.stack import wait_for_schema
 
 app = typer.Typer(
     name="db", no_args_is_help=True, help="Compile sql/ into migrations, check them, push them."
@@ -167,16 +168,26 @@ def push_command(
     Example: flowstate db push --dry-run
     """
     project = find_project()
-    url = load_settings().database()
+    settings = load_settings()
+    url = settings.database()
     with connect(url) as connection:
-        before = pending_migrations(connection, project)
+        history = migration_history(connection, project)
+    if history.foreign:
+        raise RefusedError(
+            f"The database has a migration that this project does not: {history.foreign[0]}.",
+            hint="Update this checkout. Before the first release: the migrations were compiled "
+            "anew, so make the local database anew with `flowstate reset`.",
+        )
+    pending = history.pending
     supabase_cli.push(project, url, dry_run=dry_run, tell=lambda line: say(f"  {escape(line)}"))
+    if settings.is_local and not dry_run:
+        wait_for_schema(project)
     if as_json:
-        emit_json({"migrations": before, "applied": bool(before) and not dry_run})
-    elif not before:
+        emit_json({"migrations": pending, "applied": bool(pending) and not dry_run})
+    elif not pending:
         say("The database is up to date.")
     else:
-        say(f"{'Would apply' if dry_run else 'Applied'} {len(before)} migration(s).")
+        say(f"{'Would apply' if dry_run else 'Applied'} {len(pending)} migration(s).")
 
 
 def _fail(as_json: bool, message: str, hint: str) -> None:

@@ -118,7 +118,7 @@ def enqueue(
             common["flow_id"] = api.flow(flow, api.user_id(user) if user else None)["id"]
         items: Iterable[tuple[int, Row]]
         items = _from_file(file, common) if file else enumerate(repeat(common, count), start=1)
-        results = _send(api, iter(items))
+        results = _send(api, iter(items), common)
     _report(results, as_json)
 
 
@@ -143,15 +143,16 @@ def _from_file(path: str, common: Row) -> Iterator[tuple[int, Row]]:
         yield number, item
 
 
-def _send(api: Api, items: Iterator[tuple[int, Row]]) -> list[Row]:
+def _send(api: Api, items: Iterator[tuple[int, Row]], common: Row) -> list[Row]:
     results: list[Row] = []
     while batch := list(islice(items, _BATCH)):
         try:
             answers = api.rpc("enqueue_flow_executions", {"items": [item for _, item in batch]})
         except CliError as error:
             if match := _ITEM.match(error.message):
-                number = batch[int(match[1])][0]
-                error.message = f"Item {number}: {error.message[match.end() :]}"
+                number, item = batch[int(match[1])]
+                where = "" if item is common else f"Line {number}: "
+                error.message = where + error.message[match.end() :]
             if results:
                 error.hint = f"{error.hint}\n  {len(results)} before it were sent.".strip()
             raise

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from flowstate_cli.api import Row, open_api
-from flowstate_cli.errors import BadInputError, RefusedError
+from flowstate_cli.errors import BadInputError, CliError, RefusedError
 from flowstate_cli.output import JsonFlag, emit_fields, emit_json, emit_table, say
 from flowstate_cli.pool import allow_host, save_owner
 from flowstate_cli.settings import EXEC_HOSTS, INSTANCE_KEYS
@@ -91,7 +91,9 @@ def add(
         save_owner(api, owner, account_type.value)
         try:
             [instance] = api.rows(api.table("apps_script_instances").insert(row))
-        except RefusedError as error:
+        except CliError as error:
+            if error.code == "PT400" and "allow-list" in error.message:
+                error.hint = "If it is yours and you trust it, repeat this with --allow-host."
             if error.code != "23505":
                 raise
             raise RefusedError(

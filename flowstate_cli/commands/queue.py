@@ -102,7 +102,7 @@ def list_executions(
     flow: Annotated[
         str, typer.Option("--flow", help="A flow's id or name.", show_default=False)
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List executions, the latest queued first.

@@ -6,16 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 
 from flowstate_cli.api import Api
-from flowstate_cli.database import connect, pending_migrations
+from flowstate_cli.database import connect, migration_history
+from flowstate_cli.doctor.clocks import clock_finding
 from flowstate_cli.doctor.finding import Finding, fail, ok, warn
+from flowstate_cli.doctor.schema_cache import examine_schema_cache
 from flowstate_cli.errors import CliError
 
-_SKEW_WARN_SECONDS = 5.0
-_SKEW_FAIL_SECONDS = 120.0
 _LONG_TRANSACTION_SECONDS = 3600
 _ROLES = ("anon", "authenticated", "service_role", "authenticator")
 _PUSH = "Run: flowstate db push"
@@ -57,11 +56,6 @@ _LONGEST = """
 select coalesce(extract(epoch from max(clock_timestamp() - xact_start)), 0)::integer
 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
 """
-_RPCS = """
-select distinct p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where n.nspname = 'public' and p.prorettype <> 'trigger'::regtype
-    and has_function_privilege('service_role', p.oid, 'execute')
-"""
 
 
 def examine_database(url: str, project: Path | None, api: Api | None) -> list[Finding]:
@@ -79,7 +73,7 @@ def examine_database(url: str, project: Path | None, api: Api | None) -> list[Fi
         try:
             found.extend(check(connection) for check in checks)
             if api is not None:
-                found.append(_schema_cache(connection, api))
+                found.append(examine_schema_cache(connection, api))
         except psycopg.Error as error:
             message = error.diag.message_primary or type(error).__name__
             found.append(fail("catalogs", f"{message}.", f"{_PUSH}; connect as postgres."))
@@ -94,18 +88,6 @@ def _version(connection: psycopg.Connection) -> Finding:
     return ok("database", f"Postgres {version} at {info.host}:{info.port}")
 
 
-def clock_finding(check: str, skew_seconds: float, advice: str) -> Finding:
-    """How far another clock is ahead of this machine's, in words."""
-    away = abs(skew_seconds)
-    direction = "ahead of" if skew_seconds > 0 else "behind"
-    found = f"{away:.1f} s {direction} this machine"
-    if away >= _SKEW_FAIL_SECONDS:
-        return fail(check, found, advice)
-    if away >= _SKEW_WARN_SECONDS:
-        return warn(check, found, advice)
-    return ok(check, found)
-
-
 def _clock(connection: psycopg.Connection) -> Finding:
     before = time.time()
     theirs = float(_one(connection, "select extract(epoch from clock_timestamp())"))
@@ -116,10 +98,13 @@ def _clock(connection: psycopg.Connection) -> Finding:
 
 
 def _migrations(connection: psycopg.Connection, project: Path) -> Finding:
-    pending = pending_migrations(connection, project)
-    if pending:
-        found = f"{len(pending)} not applied, the first is {pending[0]}"
+    history = migration_history(connection, project)
+    if history.pending:
+        found = f"{len(history.pending)} not applied, the first is {history.pending[0]}"
         return fail("migrations", found, _PUSH)
+    if history.foreign:
+        found = f"{history.foreign[-1]} is applied, and this project has no file for it"
+        return warn("migrations", found, "Update this checkout: the database is newer.")
     return ok("migrations", "all of this project's are applied")
 
 
@@ -167,23 +152,6 @@ def _transactions(connection: psycopg.Connection) -> Finding:
         advice = "End it: while it is open, no ended execution's row can be cleaned away."
         return warn("transactions", f"the oldest is open for {seconds} s", advice)
     return ok("transactions", "none is open for long")
-
-
-def _schema_cache(connection: psycopg.Connection, api: Api) -> Finding:
-    key = api.settings.api()[1]
-    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
-    try:
-        answer = httpx.get(f"{api.url}/rest/v1/", headers=headers, timeout=30)
-        served = {path.removeprefix("/rpc/") for path in answer.json()["paths"]}
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return warn(
-            "schema cache", "the API does not describe itself", "Nothing, if all else is ok."
-        )
-    missing = [name for name in _all(connection, _RPCS) if name not in served]
-    if missing:
-        found = f"the API does not know {missing[0]}" + _more(missing)
-        return fail("schema cache", found, "Run in SQL: notify pgrst, 'reload schema'")
-    return ok("schema cache", "the API knows every function")
 
 
 def _all(connection: psycopg.Connection, query: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flowstate_cli.api import Api, Row
-from flowstate_cli.doctor.database import clock_finding
+from flowstate_cli.doctor.clocks import clock_finding
 from flowstate_cli.doctor.finding import Finding, Level, fail, ok, warn
 from flowstate_cli.settings import ECHO_HOSTS, EXEC_HOSTS, INSTANCE_KEYS, Settings
 from flowstate_worker.clients.hops import Cookies, Hops, instance_session
