@@ -1,4 +1,4 @@
-"""A started stack with a few objects to ask for, and clients that are closed after each test."""
+"""A migrated stack with a few more objects to ask for, and clients that are closed after a test."""
 
 import contextlib
 import secrets
@@ -36,10 +36,10 @@ create function public.wait(seconds float) returns void language sql as 'select 
 grant execute on function public.whoami(), public.too_many(), public.wait(float)
     to anon, authenticated, service_role;
 
--- Everyone may receive on their own topic; only what is called a room may be sent to.
-create policy own_topic on realtime.messages for select to authenticated
-    using (realtime.topic() in ('user:' || auth.uid(), 'room:' || auth.uid()));
-create policy own_room on realtime.messages for insert to authenticated
+-- On `user:<id>` the migrations let its user receive; a room of one's own takes messages as well.
+create policy own_room on realtime.messages for select to authenticated
+    using (realtime.topic() = 'room:' || auth.uid());
+create policy into_own_room on realtime.messages for insert to authenticated
     with check (realtime.topic() = 'room:' || auth.uid());
 """
 
@@ -49,6 +49,7 @@ def stack() -> Iterator[LocalStack]:
     """One stack for all tests here; a test that stops a part starts it again."""
     parts = ("postgres", "postgrest", "functions", "gateway")
     with LocalStack.throw_away(components=parts) as started:
+        started.push_migrations()
         with psycopg.connect(started.info.admin_db_url, autocommit=True) as connection:
             connection.execute(SCHEMA)
         started.reload_schema()

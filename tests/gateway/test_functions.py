@@ -1,7 +1,6 @@
 """`/functions/v1`: functions run as they are deployed, and the gateway decides who may call."""
 
 import tomllib
-from collections.abc import Iterator
 
 import aiohttp
 import psycopg
@@ -17,29 +16,11 @@ from .javascript import javascript
 HEALTH = "/functions/v1/health-checker"
 
 
-@pytest.fixture
-def queue(stack: LocalStack) -> Iterator[None]:
-    """A stand-in for the queue's status function, as the health checker asks for it."""
-    with psycopg.connect(stack.info.admin_db_url, autocommit=True) as connection:
-        connection.execute(
-            """create function public.get_queue_status() returns jsonb language sql
-               return jsonb_build_object('paused', false)"""
-        )
-        connection.execute("revoke execute on function public.get_queue_status() from public")
-        connection.execute("grant execute on function public.get_queue_status() to service_role")
-    stack.reload_schema()
-    yield
-    with psycopg.connect(stack.info.admin_db_url, autocommit=True) as connection:
-        connection.execute("drop function public.get_queue_status()")
-    stack.reload_schema()
-
-
 async def health(http: aiohttp.ClientSession, info: StackInfo) -> tuple[int, dict[str, str]]:
     async with http.get(info.api_url + HEALTH) as answer:
         return answer.status, await answer.json()
 
 
-@pytest.mark.usefixtures("queue")
 async def test_the_health_checker_answers_ok_without_a_token(
     http: aiohttp.ClientSession, info: StackInfo
 ) -> None:
@@ -49,7 +30,6 @@ async def test_the_health_checker_answers_ok_without_a_token(
     assert body == {"status": "ok", "database": "ok", "queue": "running"}
 
 
-@pytest.mark.usefixtures("queue")
 async def test_the_health_checker_answers_supabase_clients(
     info: StackInfo, client: AsyncClient
 ) -> None:
@@ -62,18 +42,38 @@ async def test_the_health_checker_answers_supabase_clients(
         assert (await js("invoke", name="health-checker"))["status"] == "ok"
 
 
-async def test_without_migrations_the_health_checker_says_503(
-    http: aiohttp.ClientSession, info: StackInfo, client: AsyncClient
+async def test_a_paused_queue_is_reported_and_is_not_a_failure(
+    http: aiohttp.ClientSession, info: StackInfo, database: psycopg.Connection
 ) -> None:
-    status, body = await health(http, info)
-    assert (status, body["status"]) == (503, "unavailable")
-    assert (body["database"], body["queue"]) == ("ok", "unknown")
-    with pytest.raises(FunctionsHttpError) as refused:
-        await client.functions.invoke("health-checker", {"method": "GET"})
-    assert refused.value.status == 503
+    database.execute("update public.load_balancer_config set paused_at = now()")
+    try:
+        status, body = await health(http, info)
+        assert (status, body["status"], body["queue"]) == (200, "ok", "paused")
+    finally:
+        database.execute("update public.load_balancer_config set paused_at = null")
 
 
-@pytest.mark.usefixtures("queue")
+async def test_without_migrations_the_health_checker_says_503(
+    stack: LocalStack,
+    http: aiohttp.ClientSession,
+    info: StackInfo,
+    client: AsyncClient,
+    database: psycopg.Connection,
+) -> None:
+    database.execute("alter function public.get_queue_status() rename to gone")
+    stack.reload_schema()
+    try:
+        status, body = await health(http, info)
+        assert (status, body["status"]) == (503, "unavailable")
+        assert (body["database"], body["queue"]) == ("ok", "unknown")
+        with pytest.raises(FunctionsHttpError) as refused:
+            await client.functions.invoke("health-checker", {"method": "GET"})
+        assert refused.value.status == 503
+    finally:
+        database.execute("alter function public.gone() rename to get_queue_status")
+        stack.reload_schema()
+
+
 @pytest.mark.parametrize("part", ["postgrest", "postgres"])
 async def test_with_a_part_down_the_health_checker_says_so(
     stack: LocalStack, http: aiohttp.ClientSession, info: StackInfo, part: str
