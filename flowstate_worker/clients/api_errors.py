@@ -20,8 +20,11 @@ from flowstate_worker.rules.redaction import redact_text
 NO_ANSWER = (httpx.HTTPError, ClientError, OSError, TimeoutError)
 """What a call raises that brought no answer."""
 
-# Connection, rollback, resources, operator's intervention, system; a lock not got; read-only.
-_PASSING_STATES = ("08", "40", "53", "57", "58", "55P03", "25006")
+# Connection, rollback, resources, operator's intervention, system; a lock not got; read-only, where
+# a standby that has not taken over yet says "not supported during recovery".
+_PASSING_STATES = ("08", "40", "53", "57", "58", "55P03", "25006", "0A000")
+_BROKEN = ""
+"""PostgREST's code, with status 400, for a database connection that broke in mid-statement."""
 _PASSING_POSTGREST = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
 _KEY_CODES = frozenset({"42501", "PGRST300", "PGRST301", "PGRST302", "PGRST303"})
 _MISSING = frozenset({"PGRST202", "PGRST203", "42883", "42P01", "42703", "3F000"})
@@ -43,7 +46,8 @@ def read_refusal(call: str, error: APIError, status: int | None) -> ApiError:
         passing = False
     else:
         passing = (
-            code.startswith(_PASSING_STATES)
+            error.code == _BROKEN
+            or code.startswith(_PASSING_STATES)
             or code in _PASSING_POSTGREST
             or status in _PASSING_STATUS
             or (status or 0) >= 500

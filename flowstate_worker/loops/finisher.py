@@ -34,7 +34,6 @@ from flowstate_worker.signals import Moment, Signals
 
 _log = get_logger(__name__)
 
-_MAX_BATCH_BYTES = 2_000_000
 _SAME_ANSWERS = 4
 """Times that the API may answer a batch with a server error before the batch is split."""
 
@@ -59,6 +58,7 @@ class Finisher:
         batch: int = 200,
         tick_seconds: float = 0.02,
         capacity: int = 1000,
+        batch_bytes: int = 2_000_000,
     ) -> None:
         self._queue = queue
         self._leases = leases
@@ -66,6 +66,7 @@ class Finisher:
         self._signals = signals
         self._batch = batch
         self._tick_seconds = tick_seconds
+        self._batch_bytes = batch_bytes
         self._unstored: asyncio.Queue[_Unstored] = asyncio.Queue(capacity)
         self._left_over: _Unstored | None = None
 
@@ -104,7 +105,7 @@ class Finisher:
         batch, size = [first], first.size
         while len(batch) < self._batch and not self._unstored.empty():
             one = self._unstored.get_nowait()
-            if size + one.size > _MAX_BATCH_BYTES:
+            if size + one.size > self._batch_bytes:
                 self._left_over = one
                 break
             batch.append(one)

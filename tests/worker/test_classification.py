@@ -30,7 +30,7 @@ def page(text: str) -> HopAnswer:
 
 
 def envelope(execution_id: str | None = ID, **fields: Any) -> HopAnswer:
-    body = {"v": 1, "ok": True, "executionId": execution_id, "status": "done", "result": {}}
+    body: dict[str, Any] = {"v": 1, "ok": True, "executionId": execution_id, "status": "done"}
     return HopAnswer(200, json.dumps({**body, **fields}).encode())
 
 
