@@ -1,23 +1,22 @@
 """Every call of the command line to the Supabase API goes through here.
 
-One client for one command, made from the settings; every failure leaves as a CliError.
+One client for one command, made from the settings; every failure leaves as a CliError. The Supabase
+client is imported when it is first needed: help and shell completion do without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
-from postgrest.exceptions import APIError
-from supabase import Client, ClientOptions, create_client
-from supabase_auth.errors import AuthError
-
-from flowstate_cli.api_errors import refused, unreachable
 from flowstate_cli.errors import RefusedError
 from flowstate_cli.inputs import is_uuid, parse_uuid
 from flowstate_cli.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import httpx
+    from supabase import Client
 
 _TIMEOUT_SECONDS = 30
 Row = dict[str, Any]
@@ -33,6 +32,9 @@ class Api:
     """The API with the service role's key. Use as a context manager."""
 
     def __init__(self, settings: Settings) -> None:
+        import httpx
+        from supabase import ClientOptions, create_client
+
         self.settings = settings
         self.url, key = settings.api()
         self._status: int | None = None
@@ -70,6 +72,12 @@ class Api:
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turns what the Supabase client raises into a CliError."""
+        import httpx
+        from postgrest.exceptions import APIError
+        from supabase_auth.errors import AuthError
+
+        from flowstate_cli.api_errors import refused, unreachable
+
         self._status = None
         try:
             yield

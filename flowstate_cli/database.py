@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from flowstate_cli.errors import BadInputError, NotReachableError
+from flowstate_cli.errors import BadInputError, NotReachableError, RefusedError
 from flowstate_cli.sql.ledger import read_migrations
 
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -46,6 +48,20 @@ def connect(url: str) -> psycopg.Connection:
             field="FLOWSTATE_DATABASE_URL",
             hint="Is the stack up (`flowstate up`), or is the host right and open to this machine?",
         ) from error
+
+
+@contextmanager
+def open_database(url: str) -> Iterator[psycopg.Connection]:
+    """A connection for a block. What the database refuses in it is raised as RefusedError."""
+    with connect(url) as connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise RefusedError(
+                f"The database refused: {error.diag.message_primary or type(error).__name__}.",
+                hint=error.diag.message_hint or "Is this the role postgres?",
+                code=error.sqlstate or "",
+            ) from error
 
 
 @dataclass(frozen=True)

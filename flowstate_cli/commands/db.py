@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from flowstate_cli import supabase_cli
-from flowstate_cli.database import connect, migration_history
+from flowstate_cli.database import migration_history, open_database
 from flowstate_cli.errors import BadInputError, RefusedError
 from flowstate_cli.output import JsonFlag, emit_json, emit_text, say
 from flowstate_cli.project import find_project
@@ -170,7 +170,7 @@ def push_command(
     project = find_project()
     settings = load_settings()
     url = settings.database()
-    with connect(url) as connection:
+    with open_database(url) as connection:
         history = migration_history(connection, project)
     if history.foreign:
         raise RefusedError(

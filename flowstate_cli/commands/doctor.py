@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flowstate_cli.doctor.examination import examine
 from flowstate_cli.doctor.finding import Level
 from flowstate_cli.errors import RefusedError
 from flowstate_cli.output import JsonFlag, emit_json
@@ -26,6 +25,8 @@ def doctor(as_json: JsonFlag = False) -> None:
 
     Example: flowstate doctor --json
     """
+    from flowstate_cli.doctor.examination import examine
+
     settings = load_settings()
     findings = examine(settings)
     failed = [finding for finding in findings if finding.level is Level.FAIL]

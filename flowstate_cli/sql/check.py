@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowstate_cli.database import connect
+from flowstate_cli.database import open_database
 from flowstate_cli.errors import NotReachableError
 from flowstate_cli.sql.catalog import Difference, differences
 from flowstate_cli.sql.compile import stale
@@ -24,7 +24,7 @@ def catalog_differences(project: Path, database_url: str | None) -> list[Differe
     """
     sources = read_sources(project)
     if database_url is not None:
-        with connect(database_url) as connection:
+        with open_database(database_url) as connection:
             return differences(connection, sources)
     try:
         from flowstate_local import LocalStack
@@ -37,5 +37,5 @@ def catalog_differences(project: Path, database_url: str | None) -> list[Differe
         ) from error
     with LocalStack.throw_away(components=("postgres",)) as stack:
         stack.push_migrations()
-        with connect(stack.info.db_url) as connection:
+        with open_database(stack.info.db_url) as connection:
             return differences(connection, sources)

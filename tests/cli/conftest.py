@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from flowstate_cli.api import Api
 from flowstate_cli.main import app
@@ -80,8 +79,7 @@ class Person:
 def person(api: Api) -> Person:
     """A new user of the largest tier."""
     email = f"{secrets.token_hex(6)}@example.com"
-    attributes = {"email": email, "password": secrets.token_hex(12), "email_confirm": True}
-    made = api.client.auth.admin.create_user(attributes)
+    made = api.client.auth.admin.create_user({"email": email, "email_confirm": True})
     api.run(api.table("user_profiles").update({"tier": "enterprise"}).eq("user_id", made.user.id))
     return Person(made.user.id, email)
 

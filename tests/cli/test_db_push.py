@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def flowstate(empty: LocalStack, project: Project) -> FlowState:
-    with psycopg.connect(empty.info.db_url) as connection:
+    with psycopg.connect(empty.info.admin_db_url) as connection:
         connection.execute("drop schema if exists supabase_migrations cascade")
     return FlowState({**empty.info.environment(), "FLOWSTATE_PROJECT": str(project.root)})
 
@@ -109,6 +109,17 @@ def test_a_database_that_is_not_there_is_said_so(flowstate: FlowState) -> None:
     assert result.exit_code == 3
     assert "Postgres at 127.0.0.1:1 is not reachable" in result.stderr
     assert "flowstate up" in result.stderr
+
+
+def test_a_role_without_rights_is_said_so(flowstate: FlowState, empty: LocalStack) -> None:
+    with psycopg.connect(empty.info.admin_db_url, autocommit=True) as connection:
+        connection.execute("create role stranger login password 'stranger'")
+        connection.execute("create schema supabase_migrations")
+        connection.execute("create table supabase_migrations.schema_migrations (version text)")
+    url = f"postgresql://stranger:stranger@127.0.0.1:{empty.info.ports['db_port']}/postgres"
+    result = flowstate("db", "push", FLOWSTATE_DATABASE_URL=url)
+    assert result.exit_code == 1
+    assert "The database refused: permission denied" in result.stderr
 
 
 def test_a_missing_supabase_cli_is_said_so(
