@@ -46,7 +46,7 @@ def read_refusal(call: str, error: APIError, status: int | None) -> ApiError:
         passing = False
     else:
         passing = (
-            error.code == _BROKEN
+            (error.code == _BROKEN and status == 400)
             or code.startswith(_PASSING_STATES)
             or code in _PASSING_POSTGREST
             or status in _PASSING_STATUS

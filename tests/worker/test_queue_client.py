@@ -42,6 +42,8 @@ CLAIM = "claim_flow_executions"
         (500, "57014", ApiUnreachable),
         (400, "55P03", ApiUnreachable),
         (405, "25006", ApiUnreachable),  # a read-only database: a failover under way
+        (400, "0A000", ApiUnreachable),  # a standby
+        (400, "", ApiUnreachable),  # the connection to Postgres broke in mid-statement
         (502, "", ApiUnreachable),
         (429, "", ApiUnreachable),
     ],
