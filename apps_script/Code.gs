@@ -101,10 +101,9 @@ function dispatch(body, startedAt) {
 }
 
 function health(now) {
-  return {
-    v: VERSION, build: BUILD, kind: 'health', now: now,
-    locale: Session.getActiveUserLocale(), mailRemaining: MailApp.getRemainingDailyQuota(),
-  };
+  const mailRemaining = MailApp.getRemainingDailyQuota();
+  const locale = Session.getActiveUserLocale();
+  return { v: VERSION, build: BUILD, kind: 'health', now: now, locale: locale, mailRemaining: mailRemaining };
 }
 
 // ---------------------------------------------------------------------------------- envelope
@@ -271,19 +270,21 @@ function prune(keepId) {
     entry.keys.push(key);
     if (key.startsWith(RECORD)) entry.record = JSON.parse(all[key]);
   });
-  const drop = (entry) => entry.keys.splice(0).forEach((key) => {
+  const remove = (key) => {
     properties.deleteProperty(key);
     size -= key.length + all[key].length;
-  });
+  };
+  const drop = (entry) => entry.keys.splice(0).forEach(remove);
   const shrink = (entry) => {
-    const record = entry.record;
-    const short = asciiJson({ status: 'done', forgotten: true, usage: record.usage, ms: record.ms, at: record.at });
-    drop(entry);
-    all[RECORD + entry.id] = short;
-    properties.setProperty(RECORD + entry.id, short);
-    entry.keys.push(RECORD + entry.id);
-    record.forgotten = true;
-    size += (RECORD + entry.id).length + short.length;
+    const key = RECORD + entry.id;
+    const old = entry.record;
+    entry.record = { status: 'done', forgotten: true, usage: old.usage, ms: old.ms, at: old.at };
+    const text = asciiJson(entry.record);
+    properties.setProperty(key, text);
+    size += text.length - all[key].length;
+    all[key] = text;
+    entry.keys.filter((other) => other !== key).forEach(remove);
+    entry.keys = [key];
   };
   const now = Date.now();
   const entries = Object.keys(records).map((id) => records[id])
@@ -310,38 +311,41 @@ function runOnce(body, startedAt) {
   const cached = cachedAnswer(executionId);
   if (cached) return cached;
 
-  const budget = Math.min(MAX_BUDGET_MS, Number(body.deadlineMs) > 0 ? Number(body.deadlineMs) : MAX_BUDGET_MS);
-  const deadline = startedAt + budget;
+  const deadline = startedAt + Math.min(MAX_BUDGET_MS, Number(body.deadlineMs) || MAX_BUDGET_MS);
   const steps = checkedSteps(body.steps);
   const claimed = claim(executionId, deadline + DEAD_AFTER_MS);
   if (claimed.answer) return claimed.answer;
 
-  pruneNowAndThen(executionId);
+  const cache = CacheService.getScriptCache();
+  if (cache.get('pruned') === null) {
+    cache.put('pruned', '1', PRUNE_EVERY_SECONDS);
+    prune(executionId);
+  }
   return runSteps(executionId, claimed.record, steps, body.input, { startedAt: startedAt, deadline: deadline });
 }
 
-/**
- * Takes the execution id, under the script lock and for as short as two property calls last.
- * @return {{record: Object}|{answer: Object}} the record to work on, or the answer to give.
- */
-function claim(executionId, until) {
+/** Short pieces only: all runs of this project wait for one lock. */
+function underLock(work) {
   const lock = LockService.getScriptLock();
   lock.waitLock(CLAIM_WAIT_MS);
   try {
-    const found = readRecord(executionId);
-    const answer = found && answerFrom(executionId, found, Date.now());
-    if (answer && found.status !== 'stopped') return { answer: answer };
-    const record = found ||
-      { status: 'running', until: 0, done: 0, doing: null, results: [], usage: noUsage(), effects: 0, at: 0 };
-    record.status = 'running';
-    record.doing = null;
-    record.until = until;
-    record.error = null;
-    writeRecord(executionId, record);
-    return { record: record };
+    return work();
   } finally {
     lock.releaseLock();
   }
+}
+
+/** Takes the execution id: gives the record to work on, or the answer to return instead. */
+function claim(executionId, until) {
+  return underLock(() => {
+    const found = readRecord(executionId);
+    const answer = found && answerFrom(executionId, found, Date.now());
+    if (answer && found.status !== 'stopped') return { answer: answer };
+    const record = found || { done: 0, results: [], usage: noUsage(), effects: 0 };
+    Object.assign(record, { status: 'running', until: until, doing: null, error: null });
+    writeRecord(executionId, record);
+    return { record: record };
+  });
 }
 
 /** `op: result`: what is known here about an execution id. */
@@ -352,7 +356,9 @@ function lookUp(executionId, startedAt) {
   if (!record) {
     throw new FlowError('internal', 'UNKNOWN_EXECUTION', 'this id never ran here, or was pruned', { retryable: true });
   }
-  return answerFrom(executionId, record, startedAt);
+  if (record.status !== 'running' || startedAt < record.until) return answerFrom(executionId, record, startedAt);
+  // A dead run is settled under the lock: somebody else may be claiming it at this moment.
+  return underLock(() => answerFrom(executionId, readRecord(executionId), startedAt));
 }
 
 /** The answer that a record gives by itself. Settles a dead run as stopped or for review. */
@@ -458,13 +464,6 @@ function requireTime(step, kind, time, ran) {
   });
 }
 
-function pruneNowAndThen(executionId) {
-  const cache = CacheService.getScriptCache();
-  if (cache.get('pruned') !== null) return;
-  cache.put('pruned', '1', PRUNE_EVERY_SECONDS);
-  prune(executionId);
-}
-
 const noUsage = () => ({ mail: 0, gmail: 0, urlfetch: 0 });
 
 /** One log line per step: ids, names and codes, never what a message holds. */
@@ -540,7 +539,7 @@ function checkedSteps(steps) {
 function checkedArguments(step, args) {
   const table = STEPS[step.type].args;
   const refuse = (name, why) => {
-    throw new FlowError('user', 'BAD_ARGUMENT', name + ' ' + why, { step: step.name });
+    throw new FlowError('user', 'BAD_ARGUMENT', name + ' ' + why, { step: step.name, acted: false });
   };
   if (args === null || typeof args !== 'object' || Array.isArray(args)) refuse('args', 'must be an object');
   Object.keys(args).forEach((name) => {
@@ -615,9 +614,7 @@ const STEPS = {
     effect: true, needsMs: 5000, run: driveSaveAttachments,
   },
   'drive.create_file': {
-    args: {
-      name: required(isWord), content: required(isText), folder: optional(isWord), mime_type: optional(isWord),
-    },
+    args: { name: required(isWord), content: required(isText), folder: optional(isWord), mime_type: optional(isWord) },
     effect: true, needsMs: 2000, run: driveCreateFile,
   },
   'sheets.append_rows': {
@@ -651,16 +648,16 @@ function gmailSearch(args, context) {
       date: thread.getLastMessageDate().toISOString(),
       messageCount: thread.getMessageCount(),
       unread: thread.isUnread(),
-      hasAttachments: messages[index].some((message) => hasAttachments(message, context)),
+      hasAttachments: messages[index].some((message) => attachmentsOf(message, context).length > 0),
       labels: thread.getLabels().map((label) => label.getName()),
     };
   });
   return { threads: found, count: found.length };
 }
 
-function hasAttachments(message, context) {
+function attachmentsOf(message, context) {
   context.usage.gmail += 1;
-  return message.getAttachments({ includeInlineImages: false }).length > 0;
+  return message.getAttachments({ includeInlineImages: false });
 }
 
 function gmailLabel(args, context) {
@@ -722,9 +719,7 @@ function driveSaveAttachments(args, context) {
     if (attachments.length >= most) return;
     context.usage.gmail += 1;
     thread.getMessages().forEach((message) => {
-      if (attachments.length >= most) return;
-      context.usage.gmail += 1;
-      message.getAttachments({ includeInlineImages: false }).forEach((attachment) => attachments.push(attachment));
+      if (attachments.length < most) attachments.push.apply(attachments, attachmentsOf(message, context));
     });
   });
   if (!attachments.length) return { saved: 0, files: [] };
@@ -889,9 +884,7 @@ function reviewError(step, service) {
 function parsedOrNull(text) {
   try {
     return JSON.parse(text);
-  } catch (error) {
-    return null;
-  }
+  } catch (error) { return null; }
 }
 
 const messageOf = (error) => String((error && error.message) || error);
