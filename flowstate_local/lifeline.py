@@ -2,14 +2,11 @@
 
 A killed process runs no clean-up. So a helper process holds the reading end of a pipe whose
 writing end only the maker has; when the system closes that, the helper destroys the stack.
-
-`python -m flowstate_local.lifeline <directory>` is that helper.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -20,6 +17,14 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from flowstate_local import processes, project
+
+# Bare Python while it waits: nothing is imported before it is needed.
+_HELPER = """
+import sys
+sys.stdin.buffer.read()  # returns when the maker is gone
+from flowstate_local.lifeline import destroy_leftover
+destroy_leftover(sys.argv[1])
+"""
 
 
 class Lifeline:
@@ -33,7 +38,7 @@ class Lifeline:
         try:
             with os.fdopen(reading, "rb") as stdin:
                 self._helper = processes.spawn(
-                    [sys.executable, "-m", "flowstate_local.lifeline", self._directory],
+                    [sys.executable, "-c", _HELPER, self._directory],
                     log=Path(os.devnull),
                     environment={
                         "PATH": os.environ.get("PATH", ""),
@@ -78,16 +83,11 @@ def unwinding_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def main() -> None:
-    directory = Path(sys.argv[1])
-    sys.stdin.buffer.read()  # returns when the maker is gone
+def destroy_leftover(name: str) -> None:
+    """Destroy the throw-away stack in the folder `name`, if its maker has not done so."""
+    directory = Path(name)
     if not directory.exists():
         return
     from flowstate_local.stack import LocalStack
 
     LocalStack.create(directory, throw_away=True).destroy()
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()

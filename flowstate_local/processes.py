@@ -91,10 +91,10 @@ def identify(pid: int) -> ProcessId | None:
 
 def is_running(process: ProcessId) -> bool:
     """Whether this very process is alive (a zombie is not)."""
-    child = _children.get(process.pid)
-    if child is not None and child.poll() is not None:
-        del _children[process.pid]
-    return _start_time(process.pid) == process.started
+    started = _start_time(process.pid)
+    if started is None and process.pid in _children:
+        _children.pop(process.pid).wait()  # takes the zombie off the system's list
+    return started == process.started
 
 
 def send(process: ProcessId, number: signal.Signals) -> None:

@@ -37,8 +37,9 @@ def stack(supabase_database: Database) -> LocalStack:
     """
     if supabase_database.stack is None:
         pytest.skip("needs the embedded stack, and FLOWSTATE_TEST_STACK names another")
-    supabase_database.stack.start("functions", "simulator", "gateway")
-    return supabase_database.stack
+    whole = LocalStack.create(supabase_database.stack.directory, durable=False)
+    whole.start()
+    return whole
 
 
 @pytest.fixture(scope="session")
