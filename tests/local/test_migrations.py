@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import urllib.request
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from flowstate_local import LocalStack, MigrationsFailedError
+from flowstate_local import LocalStack, MigrationsFailedError, processes
 from flowstate_local.project import project_root
 from tests.local.conftest import MakeStack
 
@@ -73,6 +75,20 @@ def test_the_api_serves_a_migration_once_the_push_returns(
     served.push_migrations(workdir)
     assert _ask(served, "notes?select=tag") == [{"tag": "new"}]
     assert _ask(served, "rpc/answer") == 42
+
+
+def test_a_reload_returns_only_when_the_api_has_read_the_schema(served: LocalStack) -> None:
+    postgrest = processes.identify(served.info.pids["postgrest"])
+    assert postgrest
+    processes.send(postgrest, signal.SIGSTOP)
+    reloading = threading.Thread(target=served.reload_schema)
+    reloading.start()
+    try:
+        reloading.join(timeout=1)
+        assert reloading.is_alive()
+    finally:
+        processes.send(postgrest, signal.SIGCONT)
+        reloading.join()
 
 
 def test_waiting_for_the_api_leaves_nothing_behind(served: LocalStack) -> None:

@@ -60,6 +60,9 @@ def test_nothing_is_left_when_the_maker_is_ended(number: signal.Signals) -> None
         assert processes.is_running(server)
         maker.send_signal(number)
         maker.wait(timeout=60)
+        if number == signal.SIGTERM:  # the maker cleaned up by itself, and ended as told
+            assert maker.returncode == 128 + signal.SIGTERM
+            assert not directory.exists()
     assert processes.wait_until_gone(server, seconds=30)
     assert processes.wait_for(lambda: not directory.exists(), seconds=30)
     assert not cluster_home(directory).exists()
