@@ -136,3 +136,17 @@ def test_without_migrations_the_api_says_to_push_them(flowstate: FlowState) -> N
         result = flowstate(*command)
         assert result.exit_code == 3, result.output
         assert "Run: flowstate db push" in result.stderr
+
+
+def test_the_password_is_no_argument_of_a_process(flowstate: FlowState, project: Project) -> None:
+    seen = project.root / "seen"
+    (project.root / "node_modules").unlink()
+    program = project.root / "node_modules" / ".bin" / "supabase"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "secret $PGPASSWORD" > {seen}\n')
+    program.chmod(0o755)
+    assert flowstate("db", "push").exit_code == 0
+    *arguments, secret = seen.read_text().splitlines()
+    password = flowstate.environment["FLOWSTATE_DATABASE_URL"].split(":")[2].split("@")[0]
+    assert secret == f"secret {password}"
+    assert not [argument for argument in arguments if password in argument]

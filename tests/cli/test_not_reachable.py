@@ -8,7 +8,7 @@ import pytest
 
 from flowstate_local import LocalStack
 
-from .conftest import CHECKOUT, FlowState
+from .conftest import FlowState
 
 API = ("FLOWSTATE_SUPABASE_URL", "FLOWSTATE_SERVICE_KEY")
 READS = [("queue", "status"), ("flows", "list"), ("instances", "list"), ("logs",)]
@@ -82,15 +82,6 @@ def test_nothing_set_and_no_stack_says_what_to_set(flowstate: FlowState, tmp_pat
     assert nowhere("db", "push").exit_code == 3
     assert nowhere("worker", "run").exit_code == 3
     assert nowhere("status").exit_code == 3
-
-
-def test_a_hosted_address_never_meets_a_local_key(flowstate: FlowState) -> None:
-    only_url = FlowState(
-        {"FLOWSTATE_PROJECT": str(CHECKOUT), "FLOWSTATE_SUPABASE_URL": "https://x.supabase.co"}
-    )
-    result = only_url("queue", "status")
-    assert result.exit_code == 3
-    assert "FLOWSTATE_SERVICE_KEY is not set" in result.stderr
 
 
 def test_outside_of_a_project_the_way_in_is_shown(

@@ -55,6 +55,23 @@ def test_the_environment_lines_are_those_that_a_shell_reads(flowstate: FlowState
     assert flowstate.json("status", "--env") == found
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"FLOWSTATE_SUPABASE_URL": "http://127.0.0.1:1"}, "FLOWSTATE_SERVICE_KEY"),
+        ({"FLOWSTATE_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "FLOWSTATE_SUPABASE_URL"),
+    ],
+)
+def test_another_address_never_meets_a_key_of_the_local_stack(
+    flowstate: FlowState, given: dict[str, str], missing: str
+) -> None:
+    flowstate("up")
+    assert flowstate("queue", "status").exit_code == 0
+    result = flowstate("queue", "status", **given)
+    assert result.exit_code == 3
+    assert f"{missing} is not set" in result.stderr
+
+
 def test_a_worker_runs_what_is_queued_and_drains_on_a_signal(
     flowstate: FlowState, project: Path, tmp_path: Path
 ) -> None:
