@@ -28,7 +28,6 @@ const NONCE_SECONDS = 600;
  * first, and a finished answer has a durable copy in the properties while a nonce has none.
  */
 const ANSWER_CACHE_SECONDS = 500;
-const CACHE_VALUE_BYTES = 100 * 1024;
 
 const MAX_BUDGET_MS = 300 * 1000;
 /** A run begins no step after its deadline; this much later it counts as dead. */
@@ -431,7 +430,6 @@ function stop(executionId, record, step, error, context) {
   record.doing = null;
   record.error = unclear ? reviewError(step.name, error.service) : error;
   if (!unclear && !record.effects && !context.acted) record.error.ran = 'none';
-  delete record.error.acted;
   writeIfPossible(executionId, record);
   note(executionId, step.name, record.error.code);
   return failure(executionId, record.error);
@@ -444,10 +442,8 @@ function finish(executionId, record, scope, steps, ms) {
   record.ms = ms;
   writeIfPossible(executionId, record);
   const answer = success(executionId, { status: 'done', result: result, replayed: false, usage: record.usage, ms: ms });
-  const text = asciiJson(answer);
-  if (text.length <= CACHE_VALUE_BYTES) {
-    CacheService.getScriptCache().put('answer.' + executionId, text, ANSWER_CACHE_SECONDS);
-  }
+  // At most 90 KB of results and a little around them: below the cache's 100 KB a value.
+  CacheService.getScriptCache().put('answer.' + executionId, asciiJson(answer), ANSWER_CACHE_SECONDS);
   return answer;
 }
 

@@ -9,6 +9,8 @@ export interface Fault {
   exception?: string;
   lock?: boolean;
   kill?: "before_marker" | "mid_effect";
+  /** Which service call, property write or effect it falls on, counted from 1. */
+  nth?: number;
 }
 
 export interface EchoFault {
@@ -38,6 +40,7 @@ export interface FaultOptions {
   retry_after?: number;
   ms?: number;
   reads?: number;
+  nth?: number;
 }
 
 interface Place {
@@ -65,7 +68,10 @@ function inScript(fault: Fault, after?: (place: Place) => Outcome): Row {
   return {
     variants: ["exception"],
     onlyRuns: true,
-    make: (_, place) => ({ fault, ...(after ? { after: after(place) } : {}) }),
+    make: (o, place) => ({
+      fault: { ...fault, nth: o.nth },
+      ...(after ? { after: after(place) } : {}),
+    }),
   };
 }
 
@@ -74,7 +80,9 @@ function exceptionOrPage(kind: string, show: (place: Place) => Reply, pageFirst:
     variants: pageFirst ? ["page", "exception"] : ["exception", "page"],
     onlyRuns: !pageFirst,
     make: (o, place) =>
-      o.variant === "exception" ? { fault: { exception: kind } } : { before: show(place) },
+      o.variant === "exception"
+        ? { fault: { exception: kind, nth: o.nth } }
+        : { before: show(place) },
   };
 }
 
@@ -120,7 +128,7 @@ export const FAULTS: Record<string, Row> = {
     variants: ["before_marker", "mid_effect"],
     onlyRuns: true,
     make: (o, { locale }) => ({
-      fault: { kill: o.variant as "mid_effect" },
+      fault: { kill: o.variant as "mid_effect", nth: o.nth },
       after: page("timeout", locale),
     }),
   },

@@ -45,7 +45,16 @@ export interface Call {
 }
 
 const OPS = ["run", "result", "ping", "get", "unknown"];
-const NUMBERS = ["probability", "count", "status", "retry_after", "ms", "reads", "factor"] as const;
+const NUMBERS = [
+  "probability",
+  "count",
+  "status",
+  "retry_after",
+  "ms",
+  "reads",
+  "factor",
+  "nth",
+] as const;
 const KNOWN = new Set(["instance", "owner", "category", "variant", "schedule", "ops", ...NUMBERS]);
 
 /** Checks a rule that came over HTTP. Errors name the field. */

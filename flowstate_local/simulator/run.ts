@@ -33,8 +33,9 @@ export class Run {
   #aheadMs = 0;
   #claimed = false;
   #stretched = false;
-  #thrown = false;
   #acted = false;
+  /** Places passed so far at which an injected fault can fall. */
+  #passed = 0;
   #ordinals = new Map<string, number>();
 
   constructor(
@@ -88,8 +89,7 @@ export class Run {
   /** A call of one of the account's services (mail, files, sheets, calendar): may be refused. */
   use(service: string, costMs: number): void {
     this.enter(costMs);
-    if (!this.#thrown && this.fault?.exception) {
-      this.#thrown = true;
+    if (this.fault?.exception && this.#isTheOne()) {
       throw this.exception(this.fault.exception, service);
     }
   }
@@ -122,7 +122,9 @@ export class Run {
 
   /** Before a property is written: behind the claim, the first is a step's marker. */
   beforeWrite(): void {
-    if (this.#claimed && this.fault?.kill === "before_marker") this.die("fault");
+    if (this.#claimed && this.fault?.kill === "before_marker" && this.#isTheOne()) {
+      this.die("fault");
+    }
   }
 
   /**
@@ -148,12 +150,16 @@ export class Run {
     });
     if (!this.#acted && this.extraAt === "effect") this.#stretch();
     this.#acted = true;
-    if (this.fault?.kill === "mid_effect") this.die("fault");
+    if (this.fault?.kill === "mid_effect" && this.#isTheOne()) this.die("fault");
   }
 
   die(why: "fault" | "time"): never {
     this.killed = why;
     throw new ScriptKilled();
+  }
+
+  #isTheOne(): boolean {
+    return ++this.#passed === (this.fault?.nth ?? 1);
   }
 
   #stretch(): void {

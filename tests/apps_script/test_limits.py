@@ -141,6 +141,16 @@ def test_failed_executions_cannot_fill_the_store(simulator: Simulator) -> None:
     assert simulator.run(send_step())["ok"] is True
 
 
+def test_what_had_effects_is_remembered_before_what_had_none(simulator: Simulator) -> None:
+    broken = step("it", "transform", template="{{find.nothing}}")
+    stopped = simulator.run_body(send_step(), broken)
+    simulator.call(stopped)
+    for _ in range(20):
+        simulator.run(step("find", "transform", template="x" * 30_000), broken)
+    assert simulator.call(stopped)["error"]["step"] == "it"
+    assert len(simulator.effects()) == 1
+
+
 @pytest.mark.parametrize("cold", [False, True])
 def test_latency_is_waited_for_at_its_scale(simulator: Simulator, cold: bool) -> None:
     """Scaled to a thousandth, so that only the path is tried and nothing is timed."""

@@ -120,6 +120,27 @@ def test_a_run_killed_between_steps_repeats_none_of_them(simulator: Simulator) -
     assert kinds(simulator.effects()) == [("one", "gmail.send"), ("two", "gmail.send")]
 
 
+def test_a_run_killed_behind_a_finished_step_is_resumed_behind_it(simulator: Simulator) -> None:
+    """Writes behind the claim: marker of one, end of one, marker of two. The third never comes."""
+    body = simulator.run_body(*TWO_MAILS)
+    simulator.inject("killed_before_marker", nth=3, count=1)
+    lost(simulator, body)
+    assert kinds(simulator.effects()) == [("one", "gmail.send")]
+    simulator.advance(340, scripts=True)
+    assert simulator.call(body)["status"] == "done"
+    assert kinds(simulator.effects()) == [("one", "gmail.send"), ("two", "gmail.send")]
+
+
+def test_a_clear_refusal_in_the_middle_of_a_step_needs_review(simulator: Simulator) -> None:
+    """Open, append, append: the second row is refused when the first one is in the sheet."""
+    rows = step("rows", "sheets.append_rows", spreadsheet="sample-spreadsheet", rows=[[1], [2]])
+    body = simulator.run_body(rows)
+    simulator.inject("rate_service", nth=3, count=1)
+    assert simulator.call(body)["error"]["code"] == "NEEDS_REVIEW"
+    assert simulator.call(body)["error"]["code"] == "NEEDS_REVIEW"
+    assert len(simulator.effects()) == 1
+
+
 def test_without_time_no_step_begins(simulator: Simulator) -> None:
     answer = simulator.run(send_step(), deadlineMs=500)
     assert answer["error"]["code"] == "OUT_OF_TIME"
