@@ -8,6 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -36,6 +37,7 @@ def run_cli(command: list[str], database_url: str, *, workdir: Path, home: Path)
         MigrationsFailedError: it refused; its output is in the message, without the password.
     """
     home.mkdir(mode=0o700, exist_ok=True)
+    password = urlsplit(database_url).password or ""
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(home),
@@ -45,21 +47,27 @@ def run_cli(command: list[str], database_url: str, *, workdir: Path, home: Path)
         "SUPABASE_NO_UPDATE_NOTIFIER": "1",
         "SUPABASE_NO_KEYRING": "1",
         "PGSSLMODE": "disable",  # loopback
+        "PGPASSWORD": password,  # arguments are visible to everybody on the machine
         "NO_COLOR": "1",
     }
+    remote = database_url.replace(f":{password}@", "@")
+    target = [f"--remote={remote}", "--yes", "--workdir", str(workdir), "--agent", "no"]
     try:
         done = subprocess.run(
-            [*project.supabase_cli(), *command, f"--remote={database_url}", "--yes",
-             "--workdir", str(workdir), "--agent", "no"],
-            env=environment, cwd=workdir, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, timeout=_PUSH_SECONDS,
-        )  # fmt: skip
+            [*project.supabase_cli(), *command, *target],
+            env=environment,
+            cwd=workdir,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=_PUSH_SECONDS,
+        )
     except subprocess.TimeoutExpired as error:
         raise MigrationsFailedError(
             f"`supabase {' '.join(command)}` did not end within {_PUSH_SECONDS:.0f} s"
         ) from error
-    password = psycopg.conninfo.conninfo_to_dict(database_url).get("password")
-    output = redact(f"{done.stdout}\n{done.stderr}".strip(), [str(password)] if password else [])
+    output = redact(f"{done.stdout}\n{done.stderr}".strip(), [password] if password else [])
     if done.returncode != 0:
         raise MigrationsFailedError(
             f"`supabase {' '.join(command)}` in {workdir} failed:\n{output}"
