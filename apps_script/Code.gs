@@ -741,10 +741,16 @@ function sheetsAppendRows(args, context) {
   if (!sheet) throw notFound('sheet names no sheet of this spreadsheet');
   // Row by row, for appendRow is atomic: two runs that write ranges could overwrite each other.
   args.rows.forEach((row) => {
-    sheet.appendRow(row.map((cell) => (cell !== null && typeof cell === 'object' ? JSON.stringify(cell) : cell)));
+    sheet.appendRow(row.map(asCell));
     context.acted = true;
   });
   return { appended: args.rows.length, sheet: sheet.getName() };
+}
+
+/** Text stays text: a subject such as `=IMPORTDATA(…)`, written by a stranger, must never compute. */
+function asCell(value) {
+  if (value !== null && typeof value === 'object') return JSON.stringify(value);
+  return typeof value === 'string' && /^[=+@-]/.test(value) && isNaN(value) ? "'" + value : value;
 }
 
 function calendarCreateEvent(args, context) {

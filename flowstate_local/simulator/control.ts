@@ -93,6 +93,11 @@ const ROUTES: Record<string, Handler> = {
       files: owner.drive.files.length,
       events: owner.calendar.events.length,
     })),
+  "GET /_sim/sheets": (world, _, url) => {
+    const owner = world.owners.get(url.searchParams.get("owner") ?? "");
+    if (!owner) throw new TypeError("owner must name an account");
+    return Object.fromEntries(owner.sheets.books);
+  },
   "POST /_sim/owners": (world, body) => ({ owner: world.addOwner(parseOwner(body)).name }),
   "POST /_sim/instances": (world, body) => ({
     deployment_id: world.addInstance(parseInstance(body)).deploymentId,

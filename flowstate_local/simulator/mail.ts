@@ -1,4 +1,10 @@
-/** One mail as the mailbox keeps it: read once from RFC 5322 text, then never changed. */
+/**
+ * One mail as the mailbox keeps it: read once from RFC 5322 text, then never changed.
+ *
+ * Parsed by postal-mime: well kept, without dependencies, made for runtimes other than Node, and it
+ * reads all that real mail does (RFC 2047 and 2231, charsets, nested parts). mailparser does as
+ * much on Node's streams, with a dozen packages under it.
+ */
 import PostalMime, { type Address, type Email } from "postal-mime";
 import { textOfHtml, wordsOf } from "./search/words.ts";
 

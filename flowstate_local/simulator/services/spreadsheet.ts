@@ -2,6 +2,13 @@
 import { keepNewest, type StoredSheet } from "../account_data.ts";
 import { Exception, type Run } from "../run.ts";
 
+/** A cell as Sheets takes it: `=`, `+` and `-` begin a formula, an apostrophe keeps what follows as text. */
+function entered(value: unknown): unknown {
+  if (typeof value !== "string") return value ?? "";
+  if (value.startsWith("'")) return value.slice(1);
+  return /^[=+-]/.test(value) && isNaN(Number(value)) ? { formula: value } : value;
+}
+
 class Sheet {
   constructor(readonly run: Run, readonly book: string, readonly stored: StoredSheet) {}
 
@@ -11,7 +18,7 @@ class Sheet {
 
   appendRow(row: unknown[]): Sheet {
     this.run.use("spreadsheets", 150);
-    const cells = Array.from(row);
+    const cells = Array.from(row, entered);
     this.stored.rowCount++;
     keepNewest(this.stored.newestRows, cells);
     this.run.effect("sheets.row", [this.book, this.stored.name, cells], true);
