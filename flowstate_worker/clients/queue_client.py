@@ -24,7 +24,7 @@ from supabase import AsyncClient
 from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal
 from flowstate_worker.clients.database_clock import DatabaseClock
 from flowstate_worker.clients.supabase_client import last_status
-from flowstate_worker.errors import ApiError, ApiRefused
+from flowstate_worker.errors import ApiError, ApiRefused, ApiUnreachable
 from flowstate_worker.rules.models import (
     ClaimedExecution,
     FinishAnswer,
@@ -165,7 +165,10 @@ def _in_order(
     try:
         answers = adapter.validate_python(rows)
     except ValidationError as error:
-        raise ApiRefused(f"{name}: unreadable answer ({error.error_count()} problems)") from None
+        # Somebody else's page, perhaps: not a refusal, and it may have taken effect.
+        raise ApiUnreachable(
+            f"{name}: unreadable answer ({error.error_count()} problems)", status=200
+        ) from None
     if len(answers) != expected:
-        raise ApiRefused(f"{name}: {len(answers)} answers to {expected} items")
+        raise ApiUnreachable(f"{name}: {len(answers)} answers to {expected} items", status=200)
     return answers

@@ -108,7 +108,7 @@ async def test_answers_that_do_not_fit_the_question_are_refused(
     queue: QueueClient, api: FakeApi
 ) -> None:
     api.on["heartbeat_flow_executions"] = [rows()]
-    with pytest.raises(ApiRefused, match="0 answers to 1 items"):
+    with pytest.raises(ApiUnreachable, match="0 answers to 1 items"):
         await queue.heartbeat([proof(execution())], lease_seconds=60)
 
 
