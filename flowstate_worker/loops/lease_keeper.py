@@ -20,8 +20,8 @@ from flowstate_worker.signals import Moment, Signals
 
 _log = get_logger(__name__)
 
-_MOST = 2500
-"""Leases in one call; the queue takes 5,000."""
+_MOST = 1000
+"""Leases in one call: a hosted API shows no more rows of an answer."""
 
 
 class LeaseKeeper:

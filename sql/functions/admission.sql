@@ -1,4 +1,4 @@
--- Admission: the one way into the queue, for one execution or five thousand.
+-- Admission: the one way into the queue, for one execution or a thousand.
 
 create or replace function private.next_accepted_at(
   accepted timestamptz[], moment timestamptz, hour_limit integer, day_limit integer, month_limit integer

@@ -94,8 +94,9 @@ as $$
 declare
   v_bad record;
 begin
-  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 5000 then
-    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 5000 executions',
+  -- The API shows 1,000 rows of an answer (max-rows of a hosted project), and every item wants its answer.
+  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 1000 executions',
       hint = 'Each is {"flow_id", "input", "idempotency_key", "run_at", "priority", "on_limit"}; only flow_id is required.';
   end if;
   -- All or nothing: a malformed item is refused before anything is queued.
@@ -140,7 +141,7 @@ exception
 end
 $$;
 comment on function public.enqueue_flow_executions(jsonb) is
-'Queues up to 5,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
+'Queues up to 1,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
 
 revoke execute on function private.raise_refusal(text, integer, integer) from public;
 revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)

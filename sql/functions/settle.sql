@@ -170,8 +170,9 @@ as $$
 declare
   v_bad record;
 begin
-  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 5000 then
-    raise sqlstate 'PT400' using message = 'results must be a list of at most 5000 items',
+  -- The API shows 1,000 rows of an answer (max-rows of a hosted project), and every item wants its answer.
+  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 1000 then
+    raise sqlstate 'PT400' using message = 'results must be a list of at most 1000 items',
       hint = 'Each is {"execution_id", "attempt", "lease_token", "outcome", ...}.';
   end if;
   select e.n - 1 as n, p.problem into v_bad
@@ -282,8 +283,8 @@ as $$
 declare
   v_expired jsonb;
 begin
-  if max is null or max not between 1 and 5000 then
-    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 5000, not %s', max);
+  if max is null or max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
   end if;
   select jsonb_agg(jsonb_build_object(
            'execution_id', e.id, 'attempt', e.attempt, 'lease_token', e.lease_token, 'outcome', 'failed',

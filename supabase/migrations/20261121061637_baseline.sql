@@ -1,5 +1,5 @@
 -- compiled from sql/ by `flowstate db compile`: edit sql/ and compile, not this file
--- source sql/functions/admission.sql sha256:a80e0fea2326d870116bd0385c7fe371d5ead1bcd0bbc543b79f67026161235c
+-- source sql/functions/admission.sql sha256:fffbc1f0311d187018a7413aa249adde4c240ab8244c89f95e51c19d0c7a3722
 --   creates function private.next_accepted_at(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:5a9ce3e964f43aaf
 --   creates function private.limit_that_holds(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:349d0995f7f1172f
 --   creates function private.accepted_lately(uuid, integer) shape:e71ffaf96f58d87a
@@ -12,7 +12,7 @@
 --   creates function private.free_slots(integer) shape:78829cd797cbeaa9
 --   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
 --   creates function public.claim_flow_executions(text, integer, integer) shape:56b4865c7cc86993
--- source sql/functions/enqueue.sql sha256:152686371f17e62dba6ee9dccd4c8e41e22dcd18135e1ab9483779b6dc3eff84
+-- source sql/functions/enqueue.sql sha256:5e9d12ac0db457d2fd826b26fc1bef2eb03954b3f5cb5a483d127eb6195a2cd3
 --   creates function public.enqueue_flow_execution(uuid, jsonb, text, timestamp with time zone, integer, text) shape:09dbb260d58c6267
 --   creates function private.raise_refusal(text, integer, integer) shape:9c8c5aade1386d41
 --   creates function public.enqueue_flow_executions(jsonb) shape:cb0745dee7e0fde2
@@ -45,7 +45,7 @@
 -- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
 --   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
 --   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
--- source sql/functions/settle.sql sha256:f1611629ea8ebf7bc40e67a8f0d53bbb641d5146eb5a489177d4f7acfdc916e4
+-- source sql/functions/settle.sql sha256:67698c99b9a007bec1bb68639f29965a12c91716a9fe5f4a4e15e16b0e109f84
 --   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
 --   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
 --   creates function private.check_results(jsonb) shape:fb389fad621ee5e9
@@ -146,7 +146,7 @@
 select set_config('check_function_bodies', 'off', true);
 
 -- sql/functions/admission.sql
--- Admission: the one way into the queue, for one execution or five thousand.
+-- Admission: the one way into the queue, for one execution or a thousand.
 
 create or replace function private.next_accepted_at(
   accepted timestamptz[], moment timestamptz, hour_limit integer, day_limit integer, month_limit integer
@@ -809,8 +809,9 @@ as $$
 declare
   v_bad record;
 begin
-  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 5000 then
-    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 5000 executions',
+  -- The API shows 1,000 rows of an answer (max-rows of a hosted project), and every item wants its answer.
+  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = 'items must be a list of 1 to 1000 executions',
       hint = 'Each is {"flow_id", "input", "idempotency_key", "run_at", "priority", "on_limit"}; only flow_id is required.';
   end if;
   -- All or nothing: a malformed item is refused before anything is queued.
@@ -855,7 +856,7 @@ exception
 end
 $$;
 comment on function public.enqueue_flow_executions(jsonb) is
-'Queues up to 5,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
+'Queues up to 1,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
 
 revoke execute on function private.raise_refusal(text, integer, integer) from public;
 revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
@@ -1619,8 +1620,9 @@ as $$
 declare
   v_bad record;
 begin
-  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 5000 then
-    raise sqlstate 'PT400' using message = 'results must be a list of at most 5000 items',
+  -- The API shows 1,000 rows of an answer (max-rows of a hosted project), and every item wants its answer.
+  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 1000 then
+    raise sqlstate 'PT400' using message = 'results must be a list of at most 1000 items',
       hint = 'Each is {"execution_id", "attempt", "lease_token", "outcome", ...}.';
   end if;
   select e.n - 1 as n, p.problem into v_bad
@@ -1731,8 +1733,8 @@ as $$
 declare
   v_expired jsonb;
 begin
-  if max is null or max not between 1 and 5000 then
-    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 5000, not %s', max);
+  if max is null or max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
   end if;
   select jsonb_agg(jsonb_build_object(
            'execution_id', e.id, 'attempt', e.attempt, 'lease_token', e.lease_token, 'outcome', 'failed',

@@ -224,3 +224,10 @@ def test_nobody_signed_in_means_nobody_is_served(queue: QueueDriver) -> None:
     with pytest.raises(psycopg.Error) as caught, queue.acting_as("service_role"):
         queue.do("select public.enqueue_flow_execution(%s)", user.flow_id)
     assert caught.value.sqlstate == "PT401"
+
+
+def test_a_batch_is_as_large_as_an_answer_of_the_api_and_no_larger(queue: QueueDriver) -> None:
+    user = queue.user("enterprise")
+    with pytest.raises(psycopg.Error, match="items must be a list of 1 to 1000"):
+        queue.enqueue_many([{"flow_id": user.flow_id}] * 1001)
+    assert len(queue.enqueue_many([{"flow_id": user.flow_id}] * 1000)) == 1000
