@@ -89,6 +89,7 @@ export class ExecOrigin {
       instance: project.name,
       owner: owner.name,
       op: envelope.op,
+      executionId: envelope.executionId,
       locale,
       path: url.pathname,
     });

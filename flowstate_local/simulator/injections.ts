@@ -16,6 +16,8 @@ export interface InjectionSpec extends FaultOptions {
   schedule?: { calls?: number[]; after_seconds?: number; for_seconds?: number };
   /** Which calls: run, result, ping, get. */
   ops?: string[];
+  /** Only calls about this execution. */
+  execution_id?: string;
   /** For `slow`: the first hop takes this many times as long. */
   factor?: number;
 }
@@ -40,6 +42,7 @@ export interface Call {
   instance: string;
   owner: string;
   op: string;
+  executionId: string | null;
   locale: string;
   path: string;
 }
@@ -55,7 +58,16 @@ const NUMBERS = [
   "factor",
   "nth",
 ] as const;
-const KNOWN = new Set(["instance", "owner", "category", "variant", "schedule", "ops", ...NUMBERS]);
+const KNOWN = new Set([
+  "instance",
+  "owner",
+  "category",
+  "variant",
+  "execution_id",
+  "schedule",
+  "ops",
+  ...NUMBERS,
+]);
 
 /** Checks a rule that came over HTTP. Errors name the field. */
 export function parseInjection(value: unknown): InjectionSpec {
@@ -136,6 +148,7 @@ export class Injections {
     if (spec.owner !== null && spec.owner !== call.owner) return false;
     const ops = spec.ops ?? (this.#onlyRuns(spec) ? ["run"] : OPS);
     if (!ops.includes(call.op)) return false;
+    if (spec.execution_id !== undefined && spec.execution_id !== call.executionId) return false;
     rule.seen++;
     if (spec.count !== undefined && rule.hits >= spec.count) return false;
     const { calls, after_seconds = 0, for_seconds = Infinity } = spec.schedule ?? {};

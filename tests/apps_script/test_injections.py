@@ -208,6 +208,13 @@ def test_a_fault_can_be_counted(simulator: Simulator) -> None:
     assert statuses(simulator, 4) == [502, 502, 302, 302]
 
 
+def test_a_fault_can_be_aimed_at_one_execution(simulator: Simulator) -> None:
+    aimed, other = (simulator.run_body(send_step()) for _ in range(2))
+    simulator.inject("http_429", execution_id=aimed["executionId"])
+    assert simulator.first_hop(simulator.envelope(other).signed()).status_code == 302
+    assert simulator.first_hop(simulator.envelope(aimed).signed()).status_code == 429
+
+
 def test_a_fault_can_be_scheduled_by_calls(simulator: Simulator) -> None:
     simulator.inject("http_429", schedule={"calls": [2, 4]})
     assert statuses(simulator, 5) == [302, 429, 302, 429, 302]
