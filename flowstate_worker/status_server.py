@@ -46,10 +46,10 @@ async def status_server(status: Status, host: str, port: int) -> AsyncIterator[i
     app.add_routes(
         [web.get("/healthz", health), web.get("/readyz", ready), web.get("/metrics", metrics)]
     )
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
