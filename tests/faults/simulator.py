@@ -49,8 +49,10 @@ class Simulator:
         """Adds a rule; see flowstate_local/simulator/injections.ts for its fields."""
         return int(self._post("injections", {"category": category, **rule})["id"])
 
-    def no_more_faults(self) -> None:
-        self._answer(self._http.delete("/_sim/injections"))
+    def faults(self) -> set[str]:
+        """The names of all faults that there are."""
+        refusal = self._http.post("/_sim/injections", json={"category": "?"}).json()["error"]
+        return set(refusal.removeprefix("category must be one of ").split(", "))
 
     def add_instance(self, name: str, owner: str, keys: dict[str, str]) -> None:
         deployment = {"deployment_id": f"AKfycb-{name}", "name": name, "owner": owner, "keys": keys}
