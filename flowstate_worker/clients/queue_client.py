@@ -15,16 +15,16 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from postgrest.exceptions import APIError
 from pydantic import TypeAdapter, ValidationError
 from supabase import AsyncClient
 
-from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal
+from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal, unreadable
 from flowstate_worker.clients.database_clock import DatabaseClock
 from flowstate_worker.clients.supabase_client import last_status
-from flowstate_worker.errors import ApiError, ApiRefused, ApiUnreachable
+from flowstate_worker.errors import ApiError
 from flowstate_worker.rules.models import (
     ClaimedExecution,
     FinishAnswer,
@@ -111,11 +111,18 @@ class QueueClient:
 
     async def rescue(self, most: int = 500) -> int:
         """Return expired executions of any processor to the queue; how many there were."""
-        return len(await self._call("rescue_expired_executions", {"max": most}))
+        name = "rescue_expired_executions"
+        rows = await self._call(name, {"max": most})
+        if not isinstance(rows, list):
+            raise unreadable(name, "no list")
+        return len(rows)
 
     async def maintain(self) -> dict[str, Any]:
         """Housekeeping in the database; what was done."""
-        return cast(dict[str, Any], await self._call("maintain_queue", {}))
+        done = await self._call("maintain_queue", {})
+        if not isinstance(done, dict):
+            raise unreadable("maintain_queue", "no object")
+        return done
 
     async def _call(self, name: str, params: dict[str, Any]) -> Any:
         error: ApiError | None = None
@@ -139,9 +146,9 @@ _FINISHES = TypeAdapter(list[FinishAnswer])
 
 
 def read_claim(rows: Any) -> Claim:
-    """The rows of a claim; one unreadable row spoils no other. Raises ApiRefused if none can."""
+    """The rows of a claim; one unreadable row spoils no other. Raises ApiUnreachable."""
     if not isinstance(rows, list):
-        raise ApiRefused("claim_flow_executions: the answer is not a list of rows")
+        raise unreadable("claim_flow_executions", "no list")
     claim = Claim()
     for row in rows:
         try:
@@ -150,9 +157,7 @@ def read_claim(rows: Any) -> Claim:
             try:
                 claim.unreadable.append(LeaseProof.model_validate(row))
             except ValidationError:
-                raise ApiRefused(
-                    "claim_flow_executions: a row has no execution_id, attempt and lease_token"
-                ) from None
+                raise unreadable("claim_flow_executions", "a row without its lease") from None
     return claim
 
 
@@ -165,10 +170,7 @@ def _in_order(
     try:
         answers = adapter.validate_python(rows)
     except ValidationError as error:
-        # Somebody else's page, perhaps: not a refusal, and it may have taken effect.
-        raise ApiUnreachable(
-            f"{name}: unreadable answer ({error.error_count()} problems)", status=200
-        ) from None
+        raise unreadable(name, f"{error.error_count()} problems") from None
     if len(answers) != expected:
-        raise ApiUnreachable(f"{name}: {len(answers)} answers to {expected} items", status=200)
+        raise unreadable(name, f"{len(answers)} answers to {expected} items")
     return answers

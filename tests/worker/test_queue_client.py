@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from flowstate_worker.clients.database_clock import DatabaseClock
 from flowstate_worker.clients.queue_client import QueueClient
@@ -15,6 +16,7 @@ from flowstate_worker.errors import (
     ApiUnreachable,
     MigrationsMissing,
 )
+from flowstate_worker.rules.models import FinishItem, Outcome
 from tests.worker.builders import execution, proof
 from tests.worker.fake_api import FakeApi, hang, refuse, rows
 
@@ -62,6 +64,25 @@ async def test_no_answer_in_time_is_unreachable(queue: QueueClient, api: FakeApi
     api.on[CLAIM] = [hang()]
     with pytest.raises(ApiUnreachable):
         await queue.claim(1, lease_seconds=60)
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 410, 502, 540])
+async def test_a_page_that_is_not_the_apis_says_nothing_about_the_request(
+    queue: QueueClient, api: FakeApi, status: int
+) -> None:
+    async def page(_params: dict[str, Any]) -> web.Response:
+        return web.Response(status=status, text="<html>Down for maintenance</html>")
+
+    names = (CLAIM, "finish_flow_executions", "rescue_expired_executions", "maintain_queue")
+    api.always = dict.fromkeys(names, page)
+    for call in (
+        queue.claim(1, lease_seconds=60),
+        queue.finish([FinishItem(proof=proof(execution()), outcome=Outcome.RELEASED)]),
+        queue.rescue(),
+        queue.maintain(),
+    ):
+        with pytest.raises(ApiUnreachable):
+            await call
 
 
 async def test_a_claim_is_never_repeated_by_itself(queue: QueueClient, api: FakeApi) -> None:
