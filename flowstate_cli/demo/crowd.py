@@ -11,7 +11,7 @@ from supabase import AsyncClient
 
 from flowstate_cli.demo.people import OWN_TOKEN_ASKS, Admission, People, people_of
 from flowstate_cli.demo.plan import TIERS, Person, make_asks
-from flowstate_cli.demo.progress import Progress
+from flowstate_cli.demo.progress import Progress, count
 from flowstate_cli.demo.worker import WorkerProcess
 from flowstate_worker.clients.supabase_client import supabase_client
 
@@ -34,13 +34,14 @@ async def run_crowd(
         people_of(info.api_url, info.publishable_key) as crowd,
     ):
         flows = sum(len(person.kinds) for person in people)
-        progress.say(f"{len(people)} users sign up and store {flows} flows.")
+        progress.say(f"{count(len(people), 'user')} sign up and store {count(flows, 'flow')}.")
         await crowd.sign_up(people)
         await _set_tiers(service, crowd, people)
+        await _until_registered(service, worker)
         asks = make_asks(people)
         in_bulk = max(0, len(asks) - OWN_TOKEN_ASKS)
         progress.say(
-            f"They queue {len(asks) - in_bulk} runs with their own access tokens"
+            f"They queue {count(len(asks) - in_bulk, 'run')} with their own access tokens"
             + (f"; {in_bulk} more are queued for them in bulk." if in_bulk else ".")
         )
         admission = Admission()
@@ -61,17 +62,30 @@ async def _set_tiers(service: AsyncClient, crowd: People, people: Sequence[Perso
             await query.in_("user_id", some).execute()
 
 
+async def _until_registered(service: AsyncClient, worker: WorkerProcess) -> None:
+    """The worker gives up by itself when it cannot reach the API."""
+    while not (await _queue_status(service))["processors"]:
+        worker.check()
+        await asyncio.sleep(_LOOK_SECONDS / 4)
+
+
+async def _queue_status(service: AsyncClient) -> dict[str, Any]:
+    answer: Any = await service.rpc("get_queue_status", {}).execute()
+    status: dict[str, Any] = answer.data
+    return status
+
+
 async def _until_drained(
     service: AsyncClient, admission: Admission, asks: int, worker: WorkerProcess, progress: Progress
 ) -> None:
     give_up_at = float("inf")
     while True:
         was_complete = admission.is_complete
-        answer: Any = await service.rpc("get_queue_status", {}).execute()
-        progress.update(admission, answer.data)
+        queue = await _queue_status(service)
+        progress.update(admission, queue)
         worker.check()
         if was_complete:
-            if not sum(answer.data["states"].values()):
+            if not sum(queue["states"].values()):
                 return
             give_up_at = min(give_up_at, time.monotonic() + 60 + asks / 20)
             if time.monotonic() > give_up_at:

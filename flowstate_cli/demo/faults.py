@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,11 @@ SHARE = 0.02
 _REACH = 0.6
 """Faults fall on this first part of an instance's calls: the last ones have time to recover."""
 
-# What takes longest to recover from comes first. After each of these the run must be done exactly
-# once: some strike before the script runs, some after it, some only its answer.
+# After each of these the run must be done exactly once: some strike before the script runs, some
+# while it does, some only its answer. What takes long to recover from comes early.
 _MIX: tuple[dict[str, Any], ...] = (
-    {"category": "rate_service"},
     {"category": "transient"},
+    {"category": "rate_service"},
     {"category": "concurrency"},
     {"category": "lock"},
     {"category": "http_5xx", "variant": "not_run"},
@@ -33,20 +34,21 @@ _MIX: tuple[dict[str, Any], ...] = (
 
 
 def plan(runs: int, instances: Sequence[str]) -> list[dict[str, Any]]:
-    """Injections for the simulator: one each for 2 % of `runs`, rounded, and for one at least.
+    """Injections for the simulator, each for one call: 2 % of `runs`, rounded up.
 
     Instances take turns. A fault strikes one instance at one of its calls, counted from 1, that
     asks to run a flow.
     """
-    count = max(1, round(runs * SHARE))
+    count = math.ceil(runs * SHARE)
     reach = max(1, int(runs / len(instances) * _REACH))
-    per_instance = -(-count // len(instances))
+    per_instance = math.ceil(count / len(instances))
+    kinds = sorted(nth % len(_MIX) for nth in range(count))
     return [
         {
-            **_MIX[nth % len(_MIX)],
+            **_MIX[kind],
             "instance": instances[nth % len(instances)],
             "ops": ["run"],
             "schedule": {"calls": [1 + (nth // len(instances)) * reach // per_instance]},
         }
-        for nth in range(count)
+        for nth, kind in enumerate(kinds)
     ]

@@ -50,14 +50,20 @@ def make_people(size: Size, hour_limits: Mapping[str, int | None]) -> list[Perso
     tiers = ["free"] * (size.users - len(tiers)) + tiers
     greedy_asks = (hour_limits.get("free") or 0) + _TOO_MANY
     free = tiers.count("free")
-    # Never so many that little is left for the others.
-    greedy = min(-(-free // 20), size.flows // (3 * greedy_asks))
+    # Never so many that little is left for the others, or nobody to take the rest.
+    greedy = min(-(-free // 20), size.flows // (3 * greedy_asks), size.users - 1)
     asks = [greedy_asks] * greedy
     asks += _shares(size.flows - greedy * greedy_asks, [_WEIGHTS[t] for t in tiers[greedy:]])
     return [
         Person(number, tier, _kinds(number, tier), asks[number])
         for number, tier in enumerate(tiers)
     ]
+
+
+def expected_runs(people: Sequence[Person], hour_limits: Mapping[str, int | None]) -> int:
+    """How many runs the limits will let in."""
+    limits = {tier: limit for tier, limit in hour_limits.items() if limit is not None}
+    return sum(min(person.asks, limits.get(person.tier, person.asks)) for person in people)
 
 
 def make_asks(people: Sequence[Person], *, seed: int = 1) -> list[Ask]:

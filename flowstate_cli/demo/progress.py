@@ -63,6 +63,11 @@ class Progress:
             )
 
 
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _table(admission: Admission, tiers: Mapping[str, Mapping[str, int]]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("tier", "accepted", "refused", "queued", "running", "done"):

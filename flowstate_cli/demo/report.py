@@ -12,6 +12,7 @@ from typing import Any
 from flowstate_cli.demo.flows import KIND_BY_NAME
 from flowstate_cli.demo.people import Admission
 from flowstate_cli.demo.plan import TIERS, Person
+from flowstate_cli.demo.progress import count
 from flowstate_cli.demo.simulator import Ledger
 from flowstate_cli.demo.verdict import Verdict, percentile
 from flowstate_cli.output import emit_table
@@ -38,9 +39,10 @@ class Result:
         lost, twice = len(self.verdict.lost), self.ledger.duplicate_effects
         found = []
         if lost:
-            found.append(f"{lost} accepted executions were lost, such as {self.verdict.lost[0]}.")
+            what = count(lost, "accepted execution")
+            found.append(f"{what} {_was(lost)} lost, such as {self.verdict.lost[0]}.")
         if twice:
-            found.append(f"{twice} effects were done twice.")
+            found.append(f"{count(twice, 'effect')} {_was(twice)} done twice.")
         if self.worker_exit_code:
             found.append(f"The worker did not drain: it ended with {self.worker_exit_code}.")
         return found
@@ -104,11 +106,17 @@ def write(project: Path, figures: Mapping[str, Any]) -> Path:
     return path
 
 
+def remove(project: Path) -> None:
+    """Figures of an earlier demo, which must not be taken for those of one that fails."""
+    (project / FILE).unlink(missing_ok=True)
+
+
 def summary(figures: Mapping[str, Any]) -> str:
     """The demo in a sentence or two, of one in which nothing went wrong."""
     return (
-        f"{figures['accepted']} runs accepted, {figures['refused']} refused by their tier's limit. "
-        f"{figures['faults_injected']} faults injected, {figures['retried']} runs tried again. "
+        f"{count(figures['accepted'], 'run')} accepted, {figures['refused']} refused by the limit "
+        f"of their tier. {count(figures['faults_injected'], 'fault')} injected, "
+        f"{count(figures['retried'], 'run')} tried again. "
         "Nothing was lost, nothing was done twice."
     )
 
@@ -174,6 +182,10 @@ def _brief(result: Any) -> str:
         elif isinstance(value, int) or name.endswith("Id"):
             parts.append(f"{name}: {value}")
     return ", ".join(parts)
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _waits(waits: Sequence[float]) -> dict[str, float | None]:

@@ -16,7 +16,7 @@ from postgrest.exceptions import APIError
 from flowstate_cli.api import Api
 from flowstate_cli.demo import faults, report
 from flowstate_cli.demo.crowd import run_crowd
-from flowstate_cli.demo.plan import make_people
+from flowstate_cli.demo.plan import expected_runs, make_people
 from flowstate_cli.demo.progress import Progress
 from flowstate_cli.demo.simulator import Simulator
 from flowstate_cli.demo.size import Size
@@ -46,9 +46,10 @@ def run(*, quiet: bool = False) -> dict[str, Any]:
     size = Size.read(os.environ)
     project = find_project()
     shutil.rmtree(project / _LOGS, ignore_errors=True)
+    report.remove(project)
     progress = Progress(quiet=quiet)
-    with _explained(), _stack(project, progress) as stack:
-        result, steps = _perform(stack, size, progress)
+    with _stack(project, progress) as stack, _explained():
+        result, steps = _perform(stack, project, size, progress)
         figures = result.as_json()
         path = report.write(project, figures)
         if not quiet:
@@ -61,11 +62,11 @@ def run(*, quiet: bool = False) -> dict[str, Any]:
 
 
 def _perform(
-    stack: LocalStack, size: Size, progress: Progress
+    stack: LocalStack, project: Path, size: Size, progress: Progress
 ) -> tuple[report.Result, dict[str, Any]]:
     """What happened, and the results of the steps of the one execution that is shown."""
     progress.say("Applying the migrations with the Supabase CLI.")
-    stack.push_migrations()
+    stack.push_migrations(project)
     info = stack.info
     owners, instances = simulated_pool(stack)
     with (
@@ -74,9 +75,11 @@ def _perform(
     ):
         register_pool(api, owners, instances)
         tiers = api.rows(api.table("subscription_tiers").select("tier, hour_limit"))
-        people = make_people(size, {row["tier"]: row["hour_limit"] for row in tiers})
-        injections = faults.plan(size.flows, [instance["name"] for instance in instances])
-        if not simulator.prepare(size.flows, injections):
+        hour_limits = {row["tier"]: row["hour_limit"] for row in tiers}
+        people = make_people(size, hour_limits)
+        runs = expected_runs(people, hour_limits)
+        injections = faults.plan(runs, [instance["name"] for instance in instances])
+        if not simulator.prepare(runs, injections):
             progress.say("So many runs exceed the simulated accounts' daily quotas: lifted.")
         with running_worker(info.environment(), stack.log("worker")) as worker:
             admission = asyncio.run(run_crowd(info, people, worker, progress))
@@ -107,7 +110,7 @@ def _results_of_steps(api: Api, verdict: Verdict) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _stack(project: Path, progress: Progress) -> Iterator[LocalStack]:
-    """A stack that is gone afterwards. Its logs stay if the block fails."""
+    """A stack that is gone afterwards; where the block fails, its logs stay."""
     try:
         from flowstate_local import LocalStack
     except ImportError as error:
@@ -116,12 +119,13 @@ def _stack(project: Path, progress: Progress) -> Iterator[LocalStack]:
             hint="Install it with: pip install 'flowstate[local]'",
         ) from error
     progress.say("Starting a stack: Postgres, the API, simulated Apps Script.")
-    with LocalStack.throw_away(components=_COMPONENTS) as stack:
+    with explained(), LocalStack.throw_away(components=_COMPONENTS) as stack:
         try:
             yield stack
-        except Exception:
+        except Exception as error:
             shutil.copytree(stack.directory / "logs", project / _LOGS, dirs_exist_ok=True)
-            progress.say(f"It failed. The logs are in {project / _LOGS}.")
+            if isinstance(error, CliError):
+                error.hint = f"{error.hint}\n  The logs are in {project / _LOGS}.".strip()
             raise
 
 

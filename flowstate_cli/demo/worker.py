@@ -26,9 +26,11 @@ class WorkerProcess:
     def check(self) -> None:
         """Raises RefusedError when it has ended although nobody asked it to."""
         code = self._process.poll()
-        if code is not None:
-            tail = "\n  ".join(self._log.read_text(errors="replace").splitlines()[-5:])
-            raise RefusedError(f"The worker ended by itself with {code}.", hint=tail)
+        if code is None:
+            return
+        how = f"was killed by signal {-code}" if code < 0 else f"ended by itself with {code}"
+        last_lines = self._log.read_text(errors="replace").splitlines()[-2:]
+        raise RefusedError(f"The worker {how}.", hint="\n  ".join(last_lines))
 
     def stop(self) -> int:
         """Drains it; its exit code."""
