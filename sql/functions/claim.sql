@@ -41,7 +41,7 @@ $$;
 comment on function private.promote_due(integer) is 'Makes scheduled executions available once their moment has come.';
 
 create or replace function private.free_slots(most integer)
-returns table (n integer, instance_id uuid, owner text, nth_of_instance integer)
+returns table (n integer, instance_id uuid, owner text, nth_of_instance integer, spare boolean)
 language sql
 volatile
 set search_path = ''
@@ -76,16 +76,24 @@ as $$
   ),
   per_owner as (
     select p.*, row_number() over (partition by p.owner order by p.load, p.tie) as nth_of_owner from per_instance p
+  ),
+  ranked as (
+    select row_number() over (order by p.load, p.tie)::integer as n, p.id, p.owner, p.k
+      from per_owner p
+      join owners o on o.owner = p.owner and p.nth_of_owner <= o.free
+  ),
+  room as (
+    select least(most, c.global_max_in_flight - (select coalesce(sum(r.n), 0)::integer from running r)) as n
+      from public.load_balancer_config c
   )
-  select row_number() over (order by p.load, p.tie)::integer, p.id, p.owner, p.k
-    from per_owner p
-    join owners o on o.owner = p.owner and p.nth_of_owner <= o.free
-   order by p.load, p.tie
-   limit greatest(0, least(most, (select c.global_max_in_flight from public.load_balancer_config c)
-                                 - (select coalesce(sum(r.n), 0)::integer from running r)))
+  -- Spare is the first slot of an instance that has none among the others: for what has to run there, or not elsewhere.
+  select r.n, r.id, r.owner, r.k, r.n > room.n
+    from ranked r cross join room
+   where room.n > 0 and (r.n <= room.n or r.k = 1)
+   order by r.n
 $$;
 comment on function private.free_slots(integer) is
-'Free slots within the global, the owners'' and the instances'' limits, least loaded first. Exact under the lock of the claim only.';
+'Free slots within the global, the owners'' and the instances'' limits, least loaded first; a spare one may only replace another. Exact under the lock of the claim only.';
 
 create or replace function private.choose_executions(processor_id text, most integer, lease_seconds integer)
 returns table (execution_id uuid)
@@ -97,9 +105,7 @@ as $$
     select * from private.free_slots(most)
   ),
   open_instances as materialized (
-    select array_agg(distinct s.instance_id) as ids, count(*) as slots,
-           count(distinct s.instance_id) as instances, count(distinct s.owner) as owners
-      from slots s
+    select array_agg(distinct s.instance_id) as ids, count(*) filter (where not s.spare) as slots from slots s
   ),
   users as materialized (
     -- The users who received least, below their running limit. A locked one is being served by another statement.
@@ -107,6 +113,12 @@ as $$
       from private.user_queue u
      where u.available > 0 and u.running < u.max_running and not u.suspended
        and (u.blocked_until is null or u.blocked_until <= clock_timestamp())
+       -- Who only waits for instances that are away would hold up the others. The limit keeps it a look at the head.
+       and (select true from public.flow_execution_queue q
+             where q.user_id = u.user_id and q.state = 'available'
+               and (q.pinned_instance_id is null
+                    or q.pinned_instance_id = any ((select o.ids from open_instances o)::uuid[]))
+             limit 1)
      order by u.virtual_time
      limit (select o.slots from open_instances o)
        for update skip locked
@@ -137,24 +149,49 @@ as $$
               from chosen c where c.pinned_instance_id is not null) c
       join slots s on s.instance_id = c.pinned_instance_id and s.nth_of_instance = c.nth
   ),
+  avoiding as (
+    select c.id, c.virtual_time, c.avoided_instance_id, c.avoided_owner,
+           row_number() over (partition by c.avoided_instance_id, c.avoided_owner order by c.virtual_time) as nth
+      from chosen c
+     where c.pinned_instance_id is null and (c.avoided_instance_id is not null or c.avoided_owner is not null)
+  ),
+  alternatives as materialized (
+    -- For each instance or owner that is avoided: the slots elsewhere.
+    select a.avoided_instance_id, a.avoided_owner, s.n, s.instance_id,
+           row_number() over (partition by a.avoided_instance_id, a.avoided_owner order by s.n) as nth
+      from (select distinct v.avoided_instance_id, v.avoided_owner from avoiding v) a
+      join slots s on s.instance_id is distinct from a.avoided_instance_id and s.owner is distinct from a.avoided_owner
+     where s.n not in (select p.n from pinned p)
+  ),
+  elsewhere as (
+    -- Two that avoid different things may come to one slot: one of them waits for the next claim.
+    select distinct on (l.n) a.id, l.n, l.instance_id
+      from avoiding a
+      join alternatives l
+        on l.nth = a.nth and l.avoided_instance_id is not distinct from a.avoided_instance_id
+       and l.avoided_owner is not distinct from a.avoided_owner
+     order by l.n, a.virtual_time
+  ),
   free as (
-    select c.id, c.avoided_instance_id, c.avoided_owner, row_number() over (order by c.virtual_time) as turn
-      from chosen c where c.pinned_instance_id is null
+    -- All others in turn, and what avoids the only place there is.
+    select c.id, row_number() over (order by c.virtual_time) as turn
+      from chosen c
+     where c.pinned_instance_id is null
+       and not exists (select 1 from alternatives l
+                        where l.avoided_instance_id is not distinct from c.avoided_instance_id
+                          and l.avoided_owner is not distinct from c.avoided_owner)
   ),
   open_slots as (
-    select s.instance_id, s.owner, row_number() over (order by s.n) as turn
-      from slots s where s.n not in (select p.n from pinned p)
+    select s.instance_id, row_number() over (order by s.n) as turn
+      from slots s
+     where not s.spare and s.n not in (select p.n from pinned p union all select e.n from elsewhere e)
   ),
   placed as (
     select p.id, p.instance_id from pinned p
     union all
-    -- Then the others in turn. One that met the instance or owner it avoids waits for the next claim, unless there is no other.
-    select f.id, s.instance_id
-      from free f
-      join open_slots s on s.turn = f.turn
-     cross join open_instances o
-     where (f.avoided_instance_id is distinct from s.instance_id or o.instances = 1)
-       and (f.avoided_owner is distinct from s.owner or o.owners = 1)
+    select e.id, e.instance_id from elsewhere e
+    union all
+    select f.id, s.instance_id from free f join open_slots s on s.turn = f.turn
   ),
   claimed as (
     update public.flow_execution_queue q

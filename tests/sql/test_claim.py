@@ -179,6 +179,62 @@ def test_a_retry_avoids_the_instance_that_failed_unless_it_is_the_only_one(
     assert third["instance_id"] == second["instance_id"]
 
 
+@pytest.mark.parametrize("most", [1, 100])
+@pytest.mark.parametrize("retry_on", ["another", "same"])
+def test_a_retry_finds_its_place_although_one_instance_always_looks_the_least_loaded(
+    queue: QueueDriver, retry_on: str, most: int
+) -> None:
+    queue.do("update public.load_balancer_config set retry_base_seconds = 0")
+    heavy, light = queue.instances(1, 1)
+    weigh = "update public.apps_script_instances set weight = 1000 where id = %s"
+    queue.do(weigh, heavy if retry_on == "another" else light)
+    queue.enqueue(queue.user())
+    [first] = queue.claim(most)
+    queue.do("update public.apps_script_instances set weight = 1")
+    queue.do(weigh, heavy)
+    queue.finish(result(first, "failed", retry_on=retry_on, error={"category": "login"}))
+    [second] = queue.claim(most)
+    assert str(second["instance_id"]) == light
+
+
+def test_executions_bound_to_an_instance_that_is_away_hold_no_other_user_up(
+    queue: QueueDriver,
+) -> None:
+    queue.do("update public.load_balancer_config set retry_base_seconds = 0")
+    away, _ = queue.instances(1, 1)
+    queue.do("update public.apps_script_instances set weight = 1000 where id = %s", away)
+    queued(queue, users=12, each=1)
+    held = queue.claim()
+    queue.finish(*(result(r, "failed", retry_on="same", error={"category": "x"}) for r in held))
+    queue.do("update public.apps_script_instances set state = 'disabled' where id = %s", away)
+    # This user has been served more than those who wait for their instance.
+    user = queue.user("pro")
+    for _ in range(3):
+        execution = queue.enqueue(user)["execution_id"]
+        [served] = queue.claim(5)
+        assert str(served["execution_id"]) == execution
+        queue.finish(result(served, "succeeded"))
+
+
+def test_retries_that_avoid_an_instance_stay_within_every_limit(queue: QueueDriver) -> None:
+    queue.do("update public.load_balancer_config set retry_base_seconds = 0")
+    heavy, *_ = queue.instances(1, 1, 1, slots=10, owner_slots=5)
+    queue.do("update public.apps_script_instances set weight = 1000 where id = %s", heavy)
+    queued(queue, users=15, each=2)
+    claimed = queue.claim()
+    assert len(claimed) == 15
+    queue.finish(
+        *(result(r, "failed", retry_on="another", error={"category": "x"}) for r in claimed)
+    )
+    queue.do("update public.load_balancer_config set global_max_in_flight = 12")
+    again = [row for _ in range(5) for row in queue.claim(7)]
+    assert len(again) == 12
+    assert max(Counter(row["instance_id"] for row in again).values()) <= 5
+    before = {row["execution_id"]: row["instance_id"] for row in claimed}
+    assert all(before.get(row["execution_id"]) != row["instance_id"] for row in again)
+    assert queue.counters_are_true()
+
+
 def test_what_may_have_run_goes_back_to_its_instance_and_holds_nobody_up(
     queue: QueueDriver,
 ) -> None:
