@@ -115,9 +115,9 @@ class World:
     def wait_more_effects(self, count: int) -> None:
         self.wait_effects(len(self.simulator.effects()) + count)
 
-    def load(self, users: int) -> Load:
+    def load(self, users: int, **flow: Any) -> Load:
         """Goes on enqueuing for so many users, for a block."""
-        made = [self.user() for _ in range(users)]
+        made = [self.user(**flow) for _ in range(users)]
         return Load(self.stack.info, made, self.accepted)
 
     # -- workers -----------------------------------------------------------------------------
