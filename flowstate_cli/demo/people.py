@@ -19,6 +19,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from flowstate_cli.demo.flows import INPUT, Kind
 from flowstate_cli.demo.plan import Ask, Person
+from flowstate_cli.errors import RefusedError
 
 AT_ONCE = 12
 """Requests of all users together that are under way at a time."""
@@ -129,10 +130,12 @@ class People:
         answer: Any = await service.rpc("enqueue_flow_executions", {"items": items}).execute()
         for row in answer.data:
             ask = asks[row["item"]]
-            if row["refused"]:
+            if row["refused"] is None:
+                admission.accept(row["execution_id"], ask)
+            elif row["refused"].endswith("_limit"):
                 admission.refuse(ask)
             else:
-                admission.accept(row["execution_id"], ask)
+                raise RefusedError(f"A run was not queued: {row['refused']}.")
 
 
 @asynccontextmanager
