@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     # Waiting and pace
     poll_min_seconds: Seconds = 0.05
     poll_max_seconds: Seconds = 2.0
-    claim_interval_seconds: float = Field(default=0.02, ge=0, le=10)
-    finish_tick_seconds: float = Field(default=0.02, ge=0, le=10)
+    claim_interval_seconds: float = Field(default=0.05, ge=0, le=10)
+    finish_tick_seconds: float = Field(default=0.05, ge=0, le=10)
     rescue_seconds: Seconds = 2.0
     maintain_seconds: Seconds = 300.0
     realtime: bool = True

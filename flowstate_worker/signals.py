@@ -12,7 +12,6 @@ class Moment(StrEnum):
     READY = "ready"  # registered, loops running
     CLAIMED = "claimed"  # per claimed execution
     CALL_STARTED = "call_started"  # a run's first hop is about to be written
-    OUTCOME = "outcome"  # an attempt has its outcome, not yet stored
     STORED = "stored"  # per outcome that the queue has answered
     LEASE_LOST = "lease_lost"
     HEARTBEAT = "heartbeat"

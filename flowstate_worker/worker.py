@@ -227,9 +227,9 @@ class Worker:
                 attempt.stop(End.DRAINED)
         if not await _within(self._settings.flush_seconds, self.leases.emptied, finisher.flushed):
             raise OutcomesNotStored(
-                f"{len(self.leases)} attempts could not be settled within "
-                f"FLOWSTATE_FLUSH_SECONDS ({self._settings.flush_seconds:g} s) because the API "
-                "did not answer; they are rescued when their leases end"
+                f"attempts whose outcome could not be stored: {len(self.leases)}. The API did not "
+                f"answer within FLOWSTATE_FLUSH_SECONDS ({self._settings.flush_seconds:g} s); they "
+                "are rescued when their leases end"
             )
 
     async def _unless_drained(self, work: Awaitable[None]) -> bool:

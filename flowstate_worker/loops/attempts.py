@@ -76,7 +76,6 @@ class Attempts:
         self._metrics.executions.labels(item.outcome.value, item.category).inc()
         if item.duration_ms is not None:
             self._metrics.call_seconds.observe(item.duration_ms / 1000)
-        self._signals.happened(Moment.OUTCOME)
         await self._finisher.put(attempt, item)
 
     def _report(self, runner: asyncio.Task[None]) -> None:

@@ -56,7 +56,7 @@ class Finisher:
         metrics: Metrics,
         signals: Signals,
         batch: int = 200,
-        tick_seconds: float = 0.02,
+        tick_seconds: float = 0.05,
         capacity: int = 1000,
         batch_bytes: int = 2_000_000,
     ) -> None:
