@@ -38,8 +38,9 @@ class Api:
         self.settings = settings
         self.url, key = settings.api()
         self._status: int | None = None
+        self._is_page = False
         self._http = httpx.Client(
-            timeout=_TIMEOUT_SECONDS, event_hooks={"response": [self._remember_status]}
+            timeout=_TIMEOUT_SECONDS, event_hooks={"response": [self._remember]}
         )
         options = ClientOptions(
             auto_refresh_token=False, persist_session=False, httpx_client=self._http
@@ -62,12 +63,22 @@ class Api:
 
     def rows(self, query: Query) -> list[Row]:
         """The rows of a query on a table or view."""
-        return list(self.run(query))
+        from flowstate_cli.api_errors import no_api
+
+        rows = self.run(query)
+        if not isinstance(rows, list):
+            raise no_api(self.url)
+        return rows
 
     def run(self, query: Query) -> Any:
         """The data of a query. Raises a CliError that says what the failure means."""
+        from flowstate_cli.api_errors import no_api
+
         with self.explained():
-            return query.execute().data
+            data = query.execute().data
+        if self._is_page:
+            raise no_api(self.url)
+        return data
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -76,12 +87,14 @@ class Api:
         from postgrest.exceptions import APIError
         from supabase_auth.errors import AuthError
 
-        from flowstate_cli.api_errors import refused, unreachable
+        from flowstate_cli.api_errors import is_no_error_of_the_api, no_api, refused, unreachable
 
         self._status = None
         try:
             yield
         except APIError as error:
+            if is_no_error_of_the_api(error, self._status):
+                raise no_api(self.url) from error
             raise refused(error, self._status) from error
         except AuthError as error:
             fields = {"message": error.message, "code": getattr(error, "code", None)}
@@ -140,8 +153,9 @@ class Api:
             f"There is no flow {reference!r}.", field=field, hint="See: flowstate flows list"
         )
 
-    def _remember_status(self, response: httpx.Response) -> None:
+    def _remember(self, response: httpx.Response) -> None:
         self._status = response.status_code
+        self._is_page = "json" not in response.headers.get("content-type", "json")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from flowstate_cli.errors import BadInputError, CliError, NotReachableError, Ref
 _MISSING = {"PGRST202", "PGRST204", "PGRST205", "PGRST106", "42P01", "42883", "42703"}
 _BAD_KEY = {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "42501"}
 _BAD_VALUE = {"22P02", "22003", "22007", "22008", "22023", "23502", "23514", "PGRST102"}
-_BUSY = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "53300", "57P03"}
+_BUSY = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "53300", "57P03", "0A000"}
 
 
 def unreachable(error: httpx.HTTPError, url: str, *, is_local: bool) -> NotReachableError:
@@ -32,6 +32,20 @@ def unreachable(error: httpx.HTTPError, url: str, *, is_local: bool) -> NotReach
         "more. For a local stack: flowstate up"
     )
     return NotReachableError(f"The API at {url} {what}.", hint=hint, field="FLOWSTATE_SUPABASE_URL")
+
+
+def no_api(url: str) -> NotReachableError:
+    """Something answered at `url`, but not as a Supabase API does."""
+    return NotReachableError(
+        f"What answers at {url} is not a Supabase API.",
+        field="FLOWSTATE_SUPABASE_URL",
+        hint="It looks like https://<project>.supabase.co; the dashboard has another address.",
+    )
+
+
+def is_no_error_of_the_api(error: APIError, status: int | None) -> bool:
+    """Whether a failure has none of the API's own codes, so that somebody else answered."""
+    return error.code == str(status) and status not in {401, 403} and (status or 0) < 500
 
 
 def refused(error: APIError, status: int | None) -> CliError:
@@ -55,7 +69,8 @@ def refused(error: APIError, status: int | None) -> CliError:
             "`flowstate status` prints those of the local stack.",
             code=code,
         )
-    if code in _BUSY or (status is not None and status >= 500):
+    # With status 400 and an empty code: the API's connection to the database broke.
+    if code in _BUSY or error.code == "" or (status is not None and status >= 500):
         return NotReachableError(
             f"The API cannot answer now ({message}).",
             hint="Try again; if it stays, look at `flowstate doctor`.",

@@ -34,6 +34,9 @@ _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 proxy's 404 or a redirect, say nothing about an outcome: it is kept and sent again."""
 
 
+_WHOSE = "is FLOWSTATE_SUPABASE_URL the address of the project's API?"
+
+
 def no_answer(call: str, error: BaseException) -> ApiUnreachable:
     """The call brought no answer; whether it took effect is unknown."""
     return ApiUnreachable(f"{call}: no answer from the API ({type(error).__name__})")
@@ -44,7 +47,7 @@ def unreadable(call: str, problem: str) -> ApiUnreachable:
 
     It is no refusal, and the call may have taken effect.
     """
-    return ApiUnreachable(f"{call}: unreadable answer ({problem})", status=200)
+    return ApiUnreachable(f"{call}: unreadable answer ({problem}); {_WHOSE}", status=200)
 
 
 def read_refusal(call: str, error: APIError, status: int | None) -> ApiError:
@@ -70,7 +73,7 @@ def read_refusal(call: str, error: APIError, status: int | None) -> ApiError:
         )
     if code or status in _ABOUT_THE_REQUEST:
         return ApiRefused(says, status=status, code=code)
-    return ApiUnreachable(says, status=status, code=code)
+    return ApiUnreachable(f"{says}; {_WHOSE}", status=status, code=code)
 
 
 def _passing(code: str, status: int | None, *, broken: bool) -> bool:

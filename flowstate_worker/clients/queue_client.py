@@ -64,8 +64,9 @@ class QueueClient:
         self._observe = observe
 
     async def register(self, *, host: str, version: str, max_in_flight: int) -> None:
-        await self._call(
-            "register_queue_processor",
+        name = "register_queue_processor"
+        answer = await self._call(
+            name,
             {
                 "processor_id": self._processor_id,
                 "host": host,
@@ -73,6 +74,8 @@ class QueueClient:
                 "max_in_flight": max_in_flight,
             },
         )
+        if answer:
+            raise unreadable(name, "content where none is due")
 
     async def claim(self, most: int, *, lease_seconds: int) -> Claim:
         """Lease up to `most` executions for `lease_seconds`. Never retried: see the module."""
