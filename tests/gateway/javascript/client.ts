@@ -16,6 +16,7 @@ interface Command {
   event: string;
   payload: unknown;
   body: string;
+  values: Record<string, unknown>;
   private: boolean;
   self: boolean;
   ack: boolean;
@@ -97,6 +98,21 @@ const commands: Record<string, (command: Command) => Promise<unknown>> = {
     const { data, error, count } = await client.from("notes").select("body", { count: "exact" });
     if (error) throw error;
     return { bodies: data.map((row) => row.body), count };
+  },
+  async insert({ name, values }) {
+    const { data, error } = await client.from(name).insert(values).select().single();
+    if (error) throw error;
+    return data;
+  },
+  async select({ name }) {
+    const { data, error } = await client.from(name).select();
+    if (error) throw error;
+    return data;
+  },
+  async rpc({ name, values }) {
+    const { data, error } = await client.rpc(name, values);
+    if (error) throw error;
+    return data;
   },
   async invoke({ name }) {
     const { data, error } = await client.functions.invoke(name, { method: "GET" });
