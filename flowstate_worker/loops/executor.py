@@ -30,6 +30,8 @@ _ASKS = 3
 """Times that a result is asked for in one attempt, while nothing at all is heard."""
 _POLL_SECONDS = (2.0, 4.0, 8.0, 10.0)
 """Between questions to an instance that says the script still runs."""
+_NO_RESULT = "no_result"
+"""The code of what is not known yet about an earlier attempt."""
 _RUN_MARGIN_SECONDS = 60.0
 """A run may be reported as under way this much longer than a script can run."""
 
@@ -76,7 +78,7 @@ class Executor:
         if refusal is not None:
             return refusal
         if execution.resume:
-            earlier = await self._ask(attempt, unknown=failed("network_unknown", "no_result"))
+            earlier = await self._ask(attempt, unknown=failed("network_unknown", _NO_RESULT))
             if not _may_run(earlier):
                 return earlier
         if attempt.cancel_requested:
@@ -113,12 +115,14 @@ class Executor:
                 asked += 1
                 row = unknown.row
                 pause = row.delay.after(asked + 1, self._rng) if row else 2.0
+                if unknown.code == _NO_RESULT and verdict.meaning is not Meaning.RUNNING:
+                    verdict = _unanswered(answer, unknown)
             if asked >= _ASKS or self._monotonic() + pause > give_up_at:
                 return verdict
 
     def _first_pause(self, unknown: Verdict) -> float:
         # Where the script surely ran, its result is there already; so it is for an earlier attempt.
-        if unknown.ran is Ran.ALL or unknown.code == "no_result" or unknown.row is None:
+        if unknown.ran is Ran.ALL or unknown.code == _NO_RESULT or unknown.row is None:
             return 0.0
         if unknown.meaning is Meaning.RUNNING:
             return _POLL_SECONDS[0]
@@ -151,6 +155,13 @@ def _is_record(answer: Verdict) -> bool:
         and answer.envelope is not None
         and answer.envelope.execution_id is not None
     )
+
+
+def _unanswered(answer: Verdict, unknown: Verdict) -> Verdict:
+    """An earlier attempt could not be asked about, for this reason. It may have run."""
+    if answer.row is None or not answer.row.retry:
+        return unknown
+    return Verdict(Meaning.FAILED, answer.row, Ran.UNKNOWN, code=answer.code)
 
 
 def _absent(unknown: Verdict) -> Verdict:

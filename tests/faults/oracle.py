@@ -56,5 +56,5 @@ def _repeats_are_accounted_for(history: Sequence[Row], simulator: Simulator) -> 
     assert summary["runs"] <= len(history), "more runs than attempts"
     if summary["calls"] <= _MOST_CALLS:
         runs = Counter(call["executionId"] for call in simulator.calls() if call["op"] == "run")
-        unaccounted = {each: n for each, n in runs.items() if n > attempts[each]}
-        assert unaccounted == {}, "run again without a rescue or another attempt"
+        unaccounted = {each: runs[each] for each, n in attempts.items() if runs[each] > n}
+        assert unaccounted == {}, f"run again without another attempt: {dict(attempts)}"
