@@ -129,7 +129,7 @@ function openEnvelope(envelope, now) {
   const signed = 'v1.' + envelope.kid + '.' + envelope.ts + '.' + envelope.nonce + '.' + envelope.body;
   const expected = hex(Utilities.computeHmacSha256Signature(signed, secret, Utilities.Charset.UTF_8));
   if (!equalInConstantTime(expected, envelope.sig)) {
-    throw new FlowError('auth', 'BAD_SIGNATURE', 'the signature does not fit: compare the property HMAC_<kid> with the key of the caller');
+    throw new FlowError('auth', 'BAD_SIGNATURE', 'the signature does not fit: compare HMAC_<kid> with the caller\'s key');
   }
 
   // Not atomic, and it need not be: two copies that slip in together meet again at the claim.
@@ -141,7 +141,7 @@ function openEnvelope(envelope, now) {
   const padded = envelope.body + '='.repeat((4 - envelope.body.length % 4) % 4);
   const body = JSON.parse(Utilities.newBlob(Utilities.base64DecodeWebSafe(padded)).getDataAsString('UTF-8'));
   if (body.instance !== properties.getProperty('INSTANCE_NAME')) {
-    throw new FlowError('auth', 'WRONG_INSTANCE', 'the property INSTANCE_NAME is another one than the instance that the caller meant');
+    throw new FlowError('auth', 'WRONG_INSTANCE', 'INSTANCE_NAME is not the instance that the caller meant');
   }
   return body;
 }
