@@ -59,6 +59,7 @@ class Proxy:
         self._lost: Counter[str] = Counter()
         self._to_lose: Counter[str] = Counter()
         self._holds = ""
+        self._let_through = 0
         self._held = 0
         self._passing = asyncio.Event()
         self._silent = ""
@@ -87,9 +88,10 @@ class Proxy:
     def wait_lost(self, path: str, times: int = 1) -> None:
         until(lambda: self._lost[path] >= times, f"{times} answers to {path} are lost")
 
-    def hold(self, path: str) -> None:
-        """Requests to `path` stay on their way until `pass_on`."""
+    def hold(self, path: str, *, behind: int = 0) -> None:
+        """Requests to `path`, behind the first so many, stay on their way until `pass_on`."""
         self._holds = path
+        self._let_through = behind
 
     def wait_held(self) -> None:
         until(lambda: self._held > 0, "a request is held")
@@ -182,9 +184,7 @@ class Proxy:
             if canned := self._canned(connection.path):
                 connection.client.write(canned)
             elif not connection.dead:
-                if self._holds and self._holds in connection.path:
-                    self._held += 1
-                    await self._passing.wait()
+                await self._hold_back(connection.path)
                 connection.server.write(request)
             while upgraded:
                 data = await reader.read(65536)
@@ -192,6 +192,15 @@ class Proxy:
                     return
                 if not connection.dead:
                     connection.server.write(data)
+
+    async def _hold_back(self, path: str) -> None:
+        if not self._holds or self._holds not in path:
+            return
+        if self._let_through > 0:
+            self._let_through -= 1
+            return
+        self._held += 1
+        await self._passing.wait()
 
     def _canned(self, path: str) -> bytes | None:
         for known, replies in self._replies.items():
