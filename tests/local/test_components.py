@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowstate_local import ComponentFailedError, LocalStack, StackNotStartedError
+from flowstate_local import ComponentFailedError, LocalStack, StackNotStartedError, ports
 from flowstate_local.errors import LocalStackError
 from tests.local.conftest import MakeStack
 
@@ -67,7 +67,7 @@ def test_a_component_whose_settings_changed_is_started_again(make_stack: MakeSta
     stack.start()
     before = stack.info.pids["postgrest"]
     stack.stop("postgres")
-    free = stack.info.ports["db_port"] + 1
+    free = ports.choose("db_port", taken=frozenset(stack.info.ports.values()))
     make_stack(stack.directory, components=("postgres", "postgrest"), db_port=free).start()
     assert stack.info.ports["db_port"] == free
     assert stack.info.pids["postgrest"] != before
