@@ -58,6 +58,12 @@ class Simulator:
         deployment = {"deployment_id": f"AKfycb-{name}", "name": name, "owner": owner, "keys": keys}
         self._post("instances", deployment)
 
+    def delay_calls(self, seconds: float) -> None:
+        """Calls from now on take so long until their script begins; 0: no time at all."""
+        # Three fifths of the first hop lie before the script.
+        latency = {"first_hop_median_ms": seconds * 1000 / 0.6, "first_hop_sigma": 0}
+        self._post("settings", {"time_scale": 1 if seconds else 0, "latency": latency})
+
     def advance_scripts(self, seconds: float) -> None:
         """What scripts take for now moves ahead. Signatures are good for 300 s."""
         self._post("clock", {"advance_seconds": seconds, "scripts": True})

@@ -38,6 +38,24 @@ def test_what_a_killed_worker_held_is_taken_over_and_done_once(
     assert second.runs
 
 
+def test_a_request_that_arrives_after_the_execution_was_done_again_does_nothing(
+    world: World,
+) -> None:
+    """The first request is on its way for so long that the instance knows of nothing yet."""
+    world.simulator.delay_calls(6)
+    [execution] = world.enqueue(world.user())
+    first = world.worker().wait_ready()
+    until(lambda: world.simulator.summary()["in_flight"], "the call is on its way")
+    first.kill()
+    world.simulator.delay_calls(0)
+
+    world.worker()
+    *_, last = world.wait_ended(execution)
+    assert last["outcome"] == "succeeded"
+    until(lambda: world.simulator.runs_of(execution) == 2, "the first request has arrived")
+    world.check()
+
+
 def test_a_call_that_kills_its_worker_each_time_becomes_a_dead_letter_and_others_go_on(
     world: World,
 ) -> None:
