@@ -22,8 +22,9 @@ from flowstate_local import processes, project
 _HELPER = """
 import sys
 sys.stdin.buffer.read()  # returns when the maker is gone
-from flowstate_local.lifeline import destroy_leftover
-destroy_leftover(sys.argv[1])
+from pathlib import Path
+from flowstate_local.removal import remove_stack
+remove_stack(Path(sys.argv[1]), throw_away=True)
 """
 
 
@@ -81,13 +82,3 @@ def unwinding_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def destroy_leftover(name: str) -> None:
-    """Destroy the throw-away stack in the folder `name`, if its maker has not done so."""
-    directory = Path(name)
-    if not directory.exists():
-        return
-    from flowstate_local.stack import LocalStack
-
-    LocalStack.create(directory, throw_away=True).destroy()

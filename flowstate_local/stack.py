@@ -13,7 +13,6 @@ ended meanwhile.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,8 @@ from flowstate_local.components import COMPONENTS
 from flowstate_local.errors import LocalStackError, StackNotStartedError
 from flowstate_local.hold import hold
 from flowstate_local.lifeline import Lifeline, unwinding_on_sigterm
-from flowstate_local.postgres import cluster
-from flowstate_local.runner import Runner, cluster_home, log_path
+from flowstate_local.removal import remove_stack
+from flowstate_local.runner import Runner, log_path
 from flowstate_local.state import StackInfo, State
 
 
@@ -220,16 +219,7 @@ class LocalStack:
 
     def destroy(self) -> None:
         """Stop everything and remove data, keys and logs. Nothing happens where no stack is."""
-        if not self.directory.exists():
-            return
-        with hold(self.directory):
-            state = State.load(self.directory)
-            if state:
-                Runner(state, self.directory).stop(COMPONENTS)
-                cluster.remove(cluster_home(self.directory))
-            elif not self._throw_away:
-                return
-            shutil.rmtree(self.directory)
+        remove_stack(self.directory, throw_away=self._throw_away)
 
     def _known_state(self) -> State:
         state = State.load(self.directory)
