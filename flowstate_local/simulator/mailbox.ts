@@ -2,36 +2,13 @@
  * A mailbox: conversations, labels, read and unread. Mails themselves are shared between owners
  * and never change; what an account does to them is kept here.
  */
+import { isSystem, lastDate, type Message, type Thread } from "./conversation.ts";
 import type { Mail } from "./mail.ts";
 import { parseQuery } from "./search/parse.ts";
 import { type MatchContext, matches, wantsEverywhere } from "./search/match.ts";
 
-/** System labels are in capitals, as in Gmail's own interface; all others are the user's. */
-export const SYSTEM_LABELS = [
-  "INBOX",
-  "SENT",
-  "DRAFT",
-  "UNREAD",
-  "STARRED",
-  "IMPORTANT",
-  "TRASH",
-  "SPAM",
-] as const;
-
-export const isSystem = (label: string) => (SYSTEM_LABELS as readonly string[]).includes(label);
 /** Sent mails and drafts are kept up to this many; a benchmark sends a million. */
 const KEEP_WRITTEN = 500;
-
-export interface Message {
-  mail: Mail;
-  threadId: string;
-  labels: Set<string>;
-}
-
-export interface Thread {
-  id: string;
-  messages: Message[];
-}
 
 export interface SeededMail {
   mail: Mail;
@@ -48,10 +25,6 @@ export interface Writing {
   text: string;
   html: string;
   atMs: number;
-}
-
-export function lastDate(thread: Thread): number {
-  return Math.max(...thread.messages.map((message) => message.mail.receivedAtMs));
 }
 
 export class Mailbox {

@@ -1,6 +1,6 @@
 /** Whether one message fits a query. Gmail asks each message, and shows its conversation. */
+import { isSystem, type Message } from "../conversation.ts";
 import { mailWords } from "../mail.ts";
-import { isSystem, type Message } from "../mailbox.ts";
 import { dateBound, relativeBound } from "./dates.ts";
 import type { Query } from "./parse.ts";
 import { containsPhrase, wordsOf } from "./words.ts";

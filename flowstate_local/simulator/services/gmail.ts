@@ -1,6 +1,7 @@
 /** GmailApp, as far as Code.gs needs it, over the owner's sample mailbox. */
+import { lastDate, type Message, type Thread } from "../conversation.ts";
 import type { Attachment } from "../mail.ts";
-import { lastDate, type Mailbox, type Message, type Thread } from "../mailbox.ts";
+import type { Mailbox } from "../mailbox.ts";
 import { Exception, type Run } from "../run.ts";
 import { Blob } from "./utilities.ts";
 
