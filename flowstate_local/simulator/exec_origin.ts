@@ -12,7 +12,7 @@ import { SLOTS } from "./owner.ts";
 import { loginRedirect, page, plain, redirect } from "./pages.ts";
 import type { Project } from "./project.ts";
 import { Run } from "./run.ts";
-import type { ScriptResult } from "./runtime.ts";
+import type { Runtime, ScriptResult } from "./runtime.ts";
 import type { World } from "./world.ts";
 
 /** Shares of the first hop's latency that fall before and after the script itself. */
@@ -30,7 +30,11 @@ interface Envelope {
 const UNREADABLE: Envelope = { op: "unknown", executionId: null, usesServices: false };
 
 export class ExecOrigin {
-  constructor(readonly world: World, readonly echoUrl: () => string) {}
+  constructor(
+    readonly world: World,
+    readonly runtime: Runtime,
+    readonly echoUrl: () => string,
+  ) {}
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", "http://script");
@@ -113,7 +117,7 @@ export class ExecOrigin {
     let result: ScriptResult | null = null;
     if (!plan.before) {
       if (envelope.op === "run") world.stats.ran(envelope.executionId ?? "");
-      result = world.runtime.run(run, request.method === "GET" ? "doGet" : "doPost", {
+      result = this.runtime.run(run, request.method === "GET" ? "doGet" : "doPost", {
         postData: { contents: body, length: body.length, type: request.headers["content-type"] },
         parameter: Object.fromEntries(url.searchParams),
         queryString: url.search.slice(1),

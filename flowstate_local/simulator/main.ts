@@ -21,6 +21,7 @@ import { handleControl } from "./control.ts";
 import { EchoOrigin } from "./echo_origin.ts";
 import { ExecOrigin } from "./exec_origin.ts";
 import { drop } from "./http.ts";
+import { Runtime } from "./runtime.ts";
 import { World } from "./world.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -53,10 +54,11 @@ async function main(): Promise<void> {
   const world = await World.create(
     parseConfig(JSON.parse(Deno.readTextFileSync(Deno.args[at + 1]))),
   );
+  const runtime = new Runtime(world.config.code_path);
   let execUrl = "";
   const echo = new EchoOrigin(world, () => execUrl);
   const echoUrl = await serve(world.config.echo_port, (q, r) => echo.handle(q, r));
-  const exec = new ExecOrigin(world, () => echoUrl);
+  const exec = new ExecOrigin(world, runtime, () => echoUrl);
   execUrl = await serve(
     world.config.exec_port,
     (q, r) => q.url?.startsWith("/_sim/") ? handleControl(world, q, r) : exec.handle(q, r),

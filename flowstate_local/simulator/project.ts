@@ -1,6 +1,5 @@
 /** A script project: what its deployments share with nobody else - cache, properties and lock. */
 import type { InstanceConfig } from "./config.ts";
-import type { Run } from "./run.ts";
 import { TimedStore } from "./timed_store.ts";
 
 export interface CacheEntry {
@@ -8,12 +7,20 @@ export interface CacheEntry {
   expiresAtMs: number;
 }
 
+/** What takes the lock: an invocation of the script, which lives in a time of its own. */
+interface LockHolder {
+  readonly id: number;
+  /** Real milliseconds at which the holder is now, maybe ahead of the wall clock. */
+  readonly nowMs: number;
+  spend(ms: number): void;
+}
+
 export class ScriptLock {
   /** Times at which runs held the lock; the end of the one that holds it now is infinite. */
   #held: { fromMs: number; toMs: number; runId: number }[] = [];
 
   /** Waits in the run's own time. Returns whether the lock was got. */
-  acquire(run: Run, timeoutMs: number): boolean {
+  acquire(run: LockHolder, timeoutMs: number): boolean {
     const now = Date.now();
     this.#held = this.#held.filter((span) => span.toMs > now || span.runId === run.id);
     const giveUpAt = run.nowMs + timeoutMs;
@@ -31,7 +38,7 @@ export class ScriptLock {
     return true;
   }
 
-  release(run: Run): void {
+  release(run: LockHolder): void {
     const open = this.#held.findIndex((span) => span.runId === run.id && span.toMs === Infinity);
     if (open < 0) return;
     const span = this.#held[open];
@@ -40,7 +47,7 @@ export class ScriptLock {
   }
 
   /** Google frees a lock when its script ends, however it ends. */
-  scriptEnded(run: Run): void {
+  scriptEnded(run: LockHolder): void {
     this.release(run);
   }
 

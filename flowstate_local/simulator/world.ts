@@ -10,7 +10,6 @@ import { parseMail } from "./mail.ts";
 import { Mailbox, type SeededMail } from "./mailbox.ts";
 import { Owner } from "./owner.ts";
 import { Project } from "./project.ts";
-import { Runtime } from "./runtime.ts";
 import { Stats } from "./stats.ts";
 
 export class World {
@@ -18,7 +17,6 @@ export class World {
   readonly latency: Latency;
   readonly injections: Injections;
   readonly echo = new EchoStore();
-  readonly runtime: Runtime;
   readonly settings = { quotas: true };
   readonly owners = new Map<string, Owner>();
   readonly projects = new Map<string, Project>();
@@ -29,7 +27,6 @@ export class World {
   private constructor(readonly config: Config, readonly sampleMail: SeededMail[]) {
     this.latency = new Latency(config.seed, config.time_scale);
     this.injections = new Injections(new Random(config.seed));
-    this.runtime = new Runtime(config.code_path);
     for (const owner of config.owners) this.addOwner(owner);
     for (const instance of config.instances) this.addInstance(instance);
   }
