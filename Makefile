@@ -97,6 +97,10 @@ test: setup check ## every check and every test but the slow ones
 test-slow: setup ## the tests that take minutes
 	@$(PY) -m pytest -m slow
 
+.PHONY: bench
+bench: setup ## what it carries and costs on this machine (a quarter of an hour; benchmarks/results)
+	@$(PY) -m benchmarks
+
 # `make -k check` goes on after a failure; each part can be asked for by itself.
 checks := check-ruff check-types check-imports check-sql check-typescript check-migrations
 .PHONY: check $(checks)

@@ -1,6 +1,6 @@
 """Claim and finish per second, in SQL and through the API, with 10,000 active users.
 
-    python -m benchmarks.claim_finish [--rounds 3] [--seconds 4] [--users 10000] [--queued 60000]
+    python -m benchmarks.claim_finish [--rounds 3] [--seconds 3] [--users 10000] [--queued 40000]
 
 SQL: the two functions on 1 and 2 direct connections. API: the Supabase client through gateway and
 PostgREST, from one process. Every execution has 500 bytes of input and leaves a log row; commits
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -159,18 +159,18 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--users", type=int, default=10_000)
-    parser.add_argument("--queued", type=int, default=60_000)
-    options = parser.parse_args()
+    parser.add_argument("--queued", type=int, default=40_000)
+    options = parser.parse_args(arguments)
     runners: dict[str, tuple[Runner, list[int]]] = {
         "sql": (run_sql, [10, 100, 500]),
         "api": (run_api, [100, 500]),
     }
-    report = Report("claim_finish")
+    report = Report("claim_finish", arguments)
     figures = []
     with open_world() as world:
         world.add_users(options.users, tier="pro")

@@ -17,7 +17,7 @@ from benchmarks.usage import cpu_of_parts
 
 DISTURBED = 0.1
 """Share of all cores that others may take in a round that counts."""
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 15.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Figures = TypeVar("Figures")
@@ -49,12 +49,12 @@ class Watch:
 def rounds(
     count: int, measure: Callable[[], Figures], pids: Mapping[str, int]
 ) -> tuple[list[Figures], float]:
-    """`count` rounds, the least disturbed of up to three times as many.
+    """`count` rounds, the least disturbed of up to twice as many.
 
     Returns what they brought, and the greatest share of the cores that others had in one of them.
     """
     tries: list[tuple[float, int, Figures]] = []
-    while len(tries) < 3 * count:
+    while len(tries) < 2 * count:
         wait_for_quiet(pids)
         watch = Watch(pids)
         figures = measure()

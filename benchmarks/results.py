@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,13 +34,17 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 class Report:
-    """Gathers one benchmark's figures. Make it first: it notes how busy the machine was before."""
+    """Gathers one benchmark's figures. Make it first: it notes how busy the machine was before.
 
-    def __init__(self, name: str) -> None:
+    `arguments`: the command line's, as `main` got them.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str] | None) -> None:
+        given = sys.argv[1:] if arguments is None else arguments
         self._path = RESULTS / f"{name}.json"
         self._content: dict[str, Any] = {
             "benchmark": name,
-            "command": f"python -m benchmarks.{name}",
+            "command": " ".join([f"python -m benchmarks.{name}", *given]),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "machine": machine(),
             "load_average_before": round(os.getloadavg()[0], 2),

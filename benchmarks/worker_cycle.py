@@ -1,6 +1,6 @@
 """The complete worker against a bare client loop, in turns, at several numbers of calls in flight.
 
-    python -m benchmarks.worker_cycle [--rounds 5] [--run-seconds 0,0.9] [--in-flight 16,64,256]
+    python -m benchmarks.worker_cycle [--rounds 4] [--run-seconds 0,0.9] [--in-flight 16,64,256]
 
 The worker claims, makes both hops, and has its outcomes stored, through gateway and PostgREST. The
 bare loop makes both hops, with the same signed bodies. Both call the same endpoint process. Where
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,14 +139,14 @@ def say(found: dict[str, Any]) -> None:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0, help="measured time of a round")
     parser.add_argument("--run-seconds", default="0,0.9", help="median time of a run, a list")
     parser.add_argument("--in-flight", default="16,64,256", help="a list")
-    options = parser.parse_args()
-    report = Report("worker_cycle")
+    options = parser.parse_args(arguments)
+    report = Report("worker_cycle", arguments)
     figures = []
     with open_world() as world:
         world.add_users(_USERS)

@@ -30,9 +30,10 @@ SLOTS_PER_OWNER = 28
 class World:
     """One stack's database, seen as its owner."""
 
-    def __init__(self, info: StackInfo) -> None:
-        self.info = info
-        self._connection = psycopg.connect(info.db_url, autocommit=True)
+    def __init__(self, stack: LocalStack) -> None:
+        self.info: StackInfo = stack.info
+        self._stack = stack
+        self._connection = psycopg.connect(self.info.db_url, autocommit=True)
 
     def close(self) -> None:
         self._connection.close()
@@ -159,6 +160,25 @@ class World:
             self.value("select count(*) from public.execution_logs where outcome = 'succeeded'")
         )
 
+    def api_calls(self) -> dict[str, int]:
+        """Calls of functions that the gateway has passed on so far, by name: from its log."""
+        counts: dict[str, int] = {}
+        for line in self._stack.log("gateway").read_text().splitlines():
+            _, found, rest = line.partition(" /rest/v1/rpc/")
+            if found:
+                name = rest.split(" ", 1)[0]
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def transactions(self) -> int:
+        """Those that have ended in this database, of anyone."""
+        return int(
+            self.value(
+                "select xact_commit + xact_rollback from pg_stat_database"
+                " where datname = current_database()"
+            )
+        )
+
     def request_body(self) -> dict[str, Any]:
         """What the worker sends of an execution, but for its id."""
         flow_id, name, deadline = self.rows(
@@ -180,7 +200,7 @@ def open_world(components: Sequence[str] = ("postgres", "postgrest", "gateway"))
     """A stack of its own, with all migrations, gone after the block. Commits reach the disk."""
     with LocalStack.throw_away(components=components, durable=True) as stack:
         stack.push_migrations()
-        world = World(stack.info)
+        world = World(stack)
         try:
             yield world
         finally:
