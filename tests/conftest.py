@@ -10,6 +10,7 @@ FLOWSTATE_TEST_STACK=containers runs database and PostgREST in Docker instead (s
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,10 @@ from flowstate_local import LocalStack
 from tests.stacks import Database, open_database
 
 MakeUser = Callable[..., uuid.UUID]
+
+# A shell that starts the tests in the background has SIGINT ignored, and every process they start
+# would inherit that: tests that interrupt a program would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
