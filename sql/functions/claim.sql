@@ -6,24 +6,21 @@ security definer
 set search_path = ''
 as $$
 declare
+  v_due uuid[];
   v_promoted integer;
 begin
+  -- Chosen once: what becomes due meanwhile belongs to users that are not held here.
+  select array_agg(due.id) into v_due from (
+    select q.id from public.flow_execution_queue q
+     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
+     order by q.run_at limit most) due;
   -- Users first, in order, as everywhere; then their due rows.
   perform 1 from private.user_queue u
-    where u.user_id in (select due.user_id from (
-            select q.user_id from public.flow_execution_queue q
-             where q.state = 'scheduled' and q.run_at <= clock_timestamp()
-             order by q.run_at limit most) due)
+    where u.user_id in (select q.user_id from public.flow_execution_queue q where q.id = any (v_due))
     order by u.user_id for update;
-  with due as (
-    select q.id, q.user_id from public.flow_execution_queue q
-     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
-     order by q.run_at limit most
-       for update skip locked
-  ),
-  promoted as (
+  with promoted as (
     update public.flow_execution_queue q set state = 'available'
-      from due where q.id = due.id returning q.user_id
+     where q.id = any (v_due) and q.state = 'scheduled' returning q.user_id
   ),
   counted as (
     update private.user_queue u

@@ -7,7 +7,7 @@
 --   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[]) shape:e9d826aa608d34ac
 -- source sql/functions/cancel.sql sha256:d25be12249fabcbfcfc466f1135accaba6c1236e4c53d8aab680fd96f0867304
 --   creates function public.cancel_flow_execution(uuid) shape:d4436ca31e8c4b4e
--- source sql/functions/claim.sql sha256:58580537159937a8da496866487b2f26bf4c8585825e2006729c26d75141dd9b
+-- source sql/functions/claim.sql sha256:f4f1410a49ad0a4e7313a025a8200bc1722180d205149269a306d8a18d734ed8
 --   creates function private.promote_due(integer) shape:6f6d20b3f18c58d9
 --   creates function private.free_slots(integer) shape:b52168b1267e1542
 --   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
@@ -465,24 +465,21 @@ security definer
 set search_path = ''
 as $$
 declare
+  v_due uuid[];
   v_promoted integer;
 begin
+  -- Chosen once: what becomes due meanwhile belongs to users that are not held here.
+  select array_agg(due.id) into v_due from (
+    select q.id from public.flow_execution_queue q
+     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
+     order by q.run_at limit most) due;
   -- Users first, in order, as everywhere; then their due rows.
   perform 1 from private.user_queue u
-    where u.user_id in (select due.user_id from (
-            select q.user_id from public.flow_execution_queue q
-             where q.state = 'scheduled' and q.run_at <= clock_timestamp()
-             order by q.run_at limit most) due)
+    where u.user_id in (select q.user_id from public.flow_execution_queue q where q.id = any (v_due))
     order by u.user_id for update;
-  with due as (
-    select q.id, q.user_id from public.flow_execution_queue q
-     where q.state = 'scheduled' and q.run_at <= clock_timestamp()
-     order by q.run_at limit most
-       for update skip locked
-  ),
-  promoted as (
+  with promoted as (
     update public.flow_execution_queue q set state = 'available'
-      from due where q.id = due.id returning q.user_id
+     where q.id = any (v_due) and q.state = 'scheduled' returning q.user_id
   ),
   counted as (
     update private.user_queue u
