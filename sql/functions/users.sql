@@ -38,14 +38,16 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  v_users uuid[];
 begin
-  -- In order of user_id, as everywhere. The rows of idle users are refreshed when they enqueue next.
-  perform 1 from private.user_queue q
-    where q.tier = new.tier and (q.available > 0 or q.running > 0)
-    order by q.user_id for update;
+  -- The rows of idle users are refreshed when they enqueue next. In order of user_id, as everywhere.
+  select array_agg(q.user_id) into v_users from private.user_queue q
+   where q.tier = new.tier and (q.available > 0 or q.running > 0);
+  perform 1 from private.user_queue q where q.user_id = any (v_users) order by q.user_id for update;
   update private.user_queue q
      set weight = new.weight, max_running = new.max_running
-   where q.tier = new.tier and (q.available > 0 or q.running > 0);
+   where q.user_id = any (v_users) and q.tier = new.tier;
   return new;
 end
 $$;

@@ -57,7 +57,7 @@
 -- source sql/functions/status.sql sha256:5466a0eb8f8032a7b2eda1c239aedfdfd81b53962b2788e6f92ccad61ccf65b2
 --   creates function public.get_flow_execution_status(uuid) shape:d4436ca31e8c4b4e
 --   creates function public.get_queue_status() shape:14e0ef03c63a6b4d
--- source sql/functions/users.sql sha256:66a14c5f0b536c72b7ad94db3d4023eedb9cb29b3bf48bd9ce82775e14013ddb
+-- source sql/functions/users.sql sha256:59054bc7562c50df796e973cf1157608c698bcdb2a6d22706822426e9a922b4f
 --   creates function private.create_user_profile() shape:42bd38fb441dfefb
 --   creates trigger create_user_profile on auth.users
 --   creates function private.apply_profile_to_queue() shape:42bd38fb441dfefb
@@ -1951,14 +1951,16 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  v_users uuid[];
 begin
-  -- In order of user_id, as everywhere. The rows of idle users are refreshed when they enqueue next.
-  perform 1 from private.user_queue q
-    where q.tier = new.tier and (q.available > 0 or q.running > 0)
-    order by q.user_id for update;
+  -- The rows of idle users are refreshed when they enqueue next. In order of user_id, as everywhere.
+  select array_agg(q.user_id) into v_users from private.user_queue q
+   where q.tier = new.tier and (q.available > 0 or q.running > 0);
+  perform 1 from private.user_queue q where q.user_id = any (v_users) order by q.user_id for update;
   update private.user_queue q
      set weight = new.weight, max_running = new.max_running
-   where q.tier = new.tier and (q.available > 0 or q.running > 0);
+   where q.user_id = any (v_users) and q.tier = new.tier;
   return new;
 end
 $$;
