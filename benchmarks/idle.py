@@ -1,6 +1,6 @@
 """What a worker costs that has nothing to do, and how soon it does what then comes.
 
-    python -m benchmarks.idle [--seconds 60] [--woken 100] [--polled 25]
+    python -m benchmarks.idle [--seconds 60] [--woken 80] [--polled 20]
 
 Cost: requests and transactions per second, and processor time, over a minute. Latency: from sending
 the enqueue request to the call's arrival at the endpoint, for one execution at a time on an idle
@@ -101,8 +101,8 @@ def latencies(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the idle minute")
-    parser.add_argument("--woken", type=int, default=100, help="samples with Realtime")
-    parser.add_argument("--polled", type=int, default=25, help="samples with polling alone")
+    parser.add_argument("--woken", type=int, default=80, help="samples with Realtime")
+    parser.add_argument("--polled", type=int, default=20, help="samples with polling alone")
     options = parser.parse_args(arguments)
     report = Report("idle", arguments)
     with open_world() as world:

@@ -1,10 +1,11 @@
 """The complete worker against a bare client loop, in turns, at several numbers of calls in flight.
 
-    python -m benchmarks.worker_cycle [--rounds 4] [--run-seconds 0,0.9] [--in-flight 16,64,256]
+    python -m benchmarks.worker_cycle [--rounds 4] [--seconds 4] [--levels 0:256 0.9:256 …]
 
 The worker claims, makes both hops, and has its outcomes stored, through gateway and PostgREST. The
-bare loop makes both hops, with the same signed bodies. Both call the same endpoint process. Where
-runs take no time at all, it is asked what the processors can do; 0.9 s is what Apps Script takes.
+bare loop makes both hops, with the same signed bodies. Both call the same endpoint process. A level
+is the median time of a run there and the number of calls in flight: no time at all asks what the
+processors can do; 0.9 s is what Apps Script takes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.world import SLOTS_PER_OWNER, World, open_world
 _MOST_PER_SECOND = 2500
 """The backlog is filled for this rate, so that it never runs out within a round."""
 _USERS = 1000
+_LEVELS = ("0:16", "0:64", "0:256", "0.9:16", "0.9:64", "0.9:256", "0.9:1000")
 
 
 @dataclass(frozen=True)
@@ -143,26 +145,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0, help="measured time of a round")
-    parser.add_argument("--run-seconds", default="0,0.9", help="median time of a run, a list")
-    parser.add_argument("--in-flight", default="16,64,256", help="a list")
+    parser.add_argument("--levels", nargs="*", default=_LEVELS, metavar="RUN_SECONDS:IN_FLIGHT")
     options = parser.parse_args(arguments)
     report = Report("worker_cycle", arguments)
     figures = []
     with open_world() as world:
         world.add_users(_USERS)
-        for run_seconds in map(float, options.run_seconds.split(",")):
-            for in_flight in map(int, options.in_flight.split(",")):
-                # At 16 in flight a run of a second is counted some sixteen times a second.
-                seconds = options.seconds * (3 if run_seconds else 1)
-                found = level(
-                    world,
-                    in_flight=in_flight,
-                    run_seconds=run_seconds,
-                    count=options.rounds if not run_seconds else max(1, options.rounds // 2),
-                    seconds=seconds,
-                )
-                figures.append(found)
-                say(found)
+        for run_seconds, in_flight in (each.split(":") for each in options.levels):
+            takes_time = float(run_seconds) > 0
+            found = level(
+                world,
+                in_flight=int(in_flight),
+                run_seconds=float(run_seconds),
+                # Runs of a second are few, and steady: fewer and longer rounds.
+                count=max(1, options.rounds // 2) if takes_time else options.rounds,
+                seconds=options.seconds * (2.5 if takes_time else 1),
+            )
+            figures.append(found)
+            say(found)
     report.write(figures)
 
 
