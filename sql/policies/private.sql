@@ -7,6 +7,10 @@ alter table private.idempotency_keys enable row level security;
 revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
 alter table private.partition_policies enable row level security;
 revoke all on private.partition_policies from public, anon, authenticated, service_role;
+alter table private.erasures enable row level security;
+revoke all on private.erasures from public, anon, authenticated, service_role;
+alter table private.activity_chain enable row level security;
+revoke all on private.activity_chain from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;

@@ -1,7 +1,15 @@
--- Realtime: a user listens on their own channel `user:<id>`; nobody but the service sends, and only it hears `flowstate:queue`.
+-- Realtime: a user hears their own channel `user:<id>`, operators also `ops`. Nobody but the service sends, and only
+-- it hears `flowstate:queue`.
 drop policy if exists "users hear their own channel" on realtime.messages;
 create policy "users hear their own channel" on realtime.messages
 for select to authenticated using (
     (select realtime.topic()) = 'user:' || (select auth.uid())::text
     and extension = 'broadcast'
+);
+drop policy if exists "operators hear ops" on realtime.messages;
+create policy "operators hear ops" on realtime.messages
+for select to authenticated using (
+    (select realtime.topic()) = 'ops'
+    and extension = 'broadcast'
+    and (select public.has_permission('ops.listen'))
 );

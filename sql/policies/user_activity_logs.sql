@@ -1,8 +1,7 @@
--- A user reads their own trail; nobody but the service role writes it.
+-- A user reads the trail of their own account. Nobody writes it but record_activity(): not even the service role.
 alter table public.user_activity_logs enable row level security;
 revoke all on public.user_activity_logs from public, anon, authenticated, service_role;
-grant select on public.user_activity_logs to authenticated;
-grant select, insert, update, delete on public.user_activity_logs to service_role;
+grant select on public.user_activity_logs to authenticated, service_role;
 
 drop policy if exists "users read their own" on public.user_activity_logs;
 create policy "users read their own" on public.user_activity_logs

@@ -42,6 +42,10 @@
 --   creates function private.make_partition(text, timestamp with time zone, text) shape:d513df1fb0c52bcd
 --   creates function private.maintain_partitions() shape:14e0ef03c63a6b4d
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
+-- source sql/functions/permissions.sql sha256:d167fc1a897e2fff17c1dee473577b255131a408ca60e45b24ed7fc0f9bca670
+--   creates function private.is_service() shape:1a1980c4463e88f4
+--   creates function public.has_permission(text) shape:ddde10f80f48aeea
+--   creates function private.require_permission(text) shape:d34e0e2e3e7e282b
 -- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
 --   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
 --   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
@@ -66,6 +70,8 @@
 --   creates trigger apply_tier_to_queue on public.subscription_tiers
 -- source sql/functions/wake_workers.sql sha256:3a7260a66b0d644361e50bb1f0ca8bb4b8ac2f11cde04ccdf286c7b310332144
 --   creates function private.wake_workers() shape:db165b522d93e309
+-- source sql/views/effective_limits.sql sha256:4731b61e0e1ceafbb3a57179f540727b6318f8e3aeebcb29c7651c0f58f196cb
+--   creates view private.effective_limits shape:0843298fcc0d93e6
 -- source sql/views/flow_executions.sql sha256:3194d3eea1aaf1f90535b8be1c82f858d8eaf7361209b5d2ae6b6a95b798c6cb
 --   creates view public.flow_executions shape:a67b3d36e665517a
 -- source sql/indexes/flow_execution_queue.sql sha256:235c5e1b7fc7a1697c22accb7847e0803ccd9c557ef8b5466c828d7cfa4b312c
@@ -74,11 +80,13 @@
 --   creates index public.flow_execution_queue_running shape:4d3086ee3e6f0e38
 --   creates index public.flow_execution_queue_user shape:bfabea97b06ccc22
 --   creates index public.flow_execution_queue_flow shape:aea753dd159b03a5
--- source sql/indexes/history.sql sha256:b7b61433e0e11b29cb639cae909a9852de7b06a440ec9c95a96d52a9a29fdd38
+-- source sql/indexes/history.sql sha256:11a2ea73a800118e2a0078fc2b0396fa386ab79637269b5ae29bb7bd5790b91b
 --   creates index public.execution_logs_user shape:47d1eda2c5ce680f
 --   creates index public.execution_logs_flow shape:3294666237597798
 --   creates index public.dead_letters_user shape:68d081df47430952
 --   creates index public.user_activity_logs_user shape:0e834107a6d9bba7
+--   creates index public.user_activity_logs_position shape:814cbbd13ac47917
+--   creates index public.user_activity_logs_unchained shape:05d61691b3922443
 --   creates index public.instance_health_status_instance shape:915c4575e7d35f7a
 --   creates index public.performance_metrics_name shape:1d6f61a7a61660f5
 --   creates index public.system_health_checks_component shape:8254ffab3f64da8a
@@ -86,8 +94,10 @@
 --   creates index public.error_reports_fingerprint shape:769fddcef4a1b40e
 -- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
 --   creates index private.user_queue_claimable shape:7ab25310f81ea326
--- source sql/indexes/users_and_flows.sql sha256:89af42c1f65812b9642f826c9b19010926b508ed2ccbebecd612c6442a3222c7
+-- source sql/indexes/users_and_flows.sql sha256:f277c902d27e66d67a38ba9330f8294f3e00ed79011b3e0f37f5eb5780b91d6a
 --   creates index public.user_profiles_tier shape:8228b8a855080763
+--   creates index public.user_profiles_staff shape:21a8710477d8a16b
+--   creates index public.user_limit_overrides_end shape:fea0eb90b076a2f7
 --   creates index public.user_sessions_user shape:2a5ff3a21250f89b
 --   creates index public.flow_versions_user shape:4ab8d28c06d3849e
 --   creates index public.flow_schedules_user shape:48ba0566d98c056a
@@ -95,10 +105,8 @@
 --   creates index public.flow_schedules_due shape:dace87eed2276ae3
 --   creates index public.apps_script_instances_owner shape:00da38814ba1c37c
 --   creates index private.idempotency_keys_created shape:f55ee249b0ff687c
--- source sql/policies/apps_script_instances.sql sha256:979cbfec3e2ce4e26965da73564a986a3e0eacab4f3589470ed109ac6a765379
---   creates policy "the service manages it" on public.apps_script_instances
--- source sql/policies/apps_script_owners.sql sha256:3c1a9d6b034406a82562513803fa659683ae8f8f9b608d31bf0a38dec6ac8b7d
---   creates policy "the service manages it" on public.apps_script_owners
+-- source sql/policies/apps_script_instances.sql sha256:d75dffa5ab27f50e4c956041bda1bd694cbbc3a920dd9879301fccb558925092
+-- source sql/policies/apps_script_owners.sql sha256:b6dc326a84e461fd711ee8e170aa33797f8b1a36a5ae256e9ee736628b07c97f
 -- source sql/policies/dead_letters.sql sha256:3aad460bf7fb4b66c7f84213d26a4404138958e6273a63c7927fe1213bd9faf5
 --   creates policy "users read their own" on public.dead_letters
 -- source sql/policies/error_reports.sql sha256:6e797b137dc5d5e453c2213058dee2654ec3f2960b85b97f343623d15b330f2e
@@ -119,28 +127,28 @@
 --   creates policy "users insert their own" on public.flows
 --   creates policy "users update their own" on public.flows
 --   creates policy "users delete their own" on public.flows
--- source sql/policies/instance_health_status.sql sha256:a9ec1099ed336321d28222c99319bcb68570144245ba17ffa56d6f48c949d691
---   creates policy "the service manages it" on public.instance_health_status
--- source sql/policies/load_balancer_config.sql sha256:02e4d2cc13c5f5c7199a77d7bf7d886d56e6f361bf2e0e3b9b588b21e38d9931
---   creates policy "the service manages it" on public.load_balancer_config
--- source sql/policies/performance_metrics.sql sha256:1a83b5e6d5d7724188aea4b25bb635e98e4273716d547fd5188c6f207d4e864a
---   creates policy "the service manages it" on public.performance_metrics
--- source sql/policies/private.sql sha256:29e41eebb6c5668cb9b6f597add46a448e31fd2d2dea32cc38c117a2c9e5ef1f
--- source sql/policies/queue_processors.sql sha256:90a212cacdb72b809cbac75fb8c5cb15295e717486d81607a5ce8eaf4eb87b85
---   creates policy "the service manages it" on public.queue_processors
+-- source sql/policies/instance_health_status.sql sha256:a2c8a940b387c9a52b2bb0e3cb848a0ee126f4a6539da67f6a10e509ce752ad0
+-- source sql/policies/load_balancer_config.sql sha256:428208835951c5d9ce03af77aeedc3411b4f4a4be0fcd40b9bfabd3e2fd7d34b
+-- source sql/policies/performance_metrics.sql sha256:fb3869c61938035164182ae5604097bcb933a1060ebe9cf989f5132c6713e75b
+-- source sql/policies/private.sql sha256:0ecc7d78cfe562fd31209ed1a31c4023ec8b07f8040e1d21b4cea09bff129a93
+-- source sql/policies/queue_processors.sql sha256:39b1c8689525eed0a18bc57d02a035c4f9aa5b37c26ab633eaeba6d5e522ca99
 -- source sql/policies/rate_limit_tracking.sql sha256:986a9ee84c1909bfe18450293b78bad2b0af17c3d5ef07439d7aac796311cfc2
 --   creates policy "users read their own" on public.rate_limit_tracking
--- source sql/policies/realtime_messages.sql sha256:89bc9210142e9c24eb38468a9ea979f217609ca307fa77548eca71bb05838140
+-- source sql/policies/realtime_messages.sql sha256:a4475785819cc447877e5aa7824b3dcab2450c22e39f285d3d7d1df22129018e
 --   creates policy "users hear their own channel" on realtime.messages
+--   creates policy "operators hear ops" on realtime.messages
+-- source sql/policies/role_permissions.sql sha256:25ae479f748eb53653d542b883ca8ef5b92227089b858b9b480812c8bf07c756
+--   creates policy "everyone signed in reads them" on public.role_permissions
 -- source sql/policies/subscription_tiers.sql sha256:3ef1f1c6fe600ede8e56b158e57b343715a85e46755e23d603e58599ba41f2a6
 --   creates policy "users read all tiers" on public.subscription_tiers
--- source sql/policies/system_health_checks.sql sha256:c41f7b619b9baf0dbbb71c903d5a4267f1eeebfb03f0ac942942e94a28ccab81
---   creates policy "the service manages it" on public.system_health_checks
--- source sql/policies/user_activity_logs.sql sha256:b960cb46f775ead527af216cc686a284665480667ebdbe83c90e4714a2f6519e
+-- source sql/policies/system_health_checks.sql sha256:231546b5ff9bdae295b951983b811d7e6beeb2c8878250c0913ddf9aedcdfd54
+-- source sql/policies/user_activity_logs.sql sha256:27c2efcf375879f8ee864a06b9c407e6dbe33c67be260195ec8f339db638daf9
 --   creates policy "users read their own" on public.user_activity_logs
+-- source sql/policies/user_limit_overrides.sql sha256:1f67901a0808c4809f8c76dcb29b58198b0537dca4be53afa79e37234f259b3a
+--   creates policy "users read their own" on public.user_limit_overrides
 -- source sql/policies/user_profiles.sql sha256:17622c9c09eae30d1e9fd4000754bc14d1061d1047cde7b08756dbf9b35abf90
 --   creates policy "users read their own" on public.user_profiles
--- source sql/policies/user_sessions.sql sha256:822f1715d40bf9b0f7f3ec177936f940cf204c57fd7b8a69e1c4d3bf93017b40
+-- source sql/policies/user_sessions.sql sha256:82d50b6215b921d62d848efadb0218d9d6c961f196c43825d0f846f919612ef1
 --   creates policy "users read their own" on public.user_sessions
 
 select set_config('check_function_bodies', 'off', true);
@@ -1388,6 +1396,59 @@ revoke execute on function private.maintain_partitions() from public;
 revoke execute on function public.maintain_queue() from public, anon, authenticated, service_role;
 grant execute on function public.maintain_queue() to service_role;
 
+-- sql/functions/permissions.sql
+-- Who may do what: roles are read from user_profiles, what a role may do from role_permissions. Never from a token.
+
+create or replace function private.is_service() returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  -- The secret key; or a direct connection of the schema's owner (Studio, psql), which carries no token.
+  select coalesce(auth.role() = 'service_role', session_user <> 'authenticator')
+$$;
+comment on function private.is_service() is 'Whether the caller holds the secret key, or is the owner of the database itself.';
+
+create or replace function public.has_permission(permission text) returns boolean
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select private.is_service() or exists (
+    select 1
+      from public.user_profiles p
+      join public.role_permissions r on r.role = p.role
+     where p.user_id = (select auth.uid())
+       and p.suspended_at is null and p.deletion_requested_at is null
+       and r.permission = has_permission.permission)
+$$;
+comment on function public.has_permission(text) is
+'Whether the caller may do this. The service role may do everything; a suspended person nothing.';
+
+create or replace function private.require_permission(permission text) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if public.has_permission(permission) then
+    return;
+  elsif auth.uid() is null then
+    raise sqlstate 'PT401' using message = format('this needs the permission %s, and nobody is signed in', permission),
+      hint = 'Call it with the access token of a person who has it, or with the secret key.';
+  end if;
+  raise sqlstate 'PT403' using message = format('this needs the permission %s, which your role does not have', permission),
+    hint = 'Ask an owner of this project.';
+end
+$$;
+comment on function private.require_permission(text) is 'Refuses a caller who may not do this: 401 without a person, 403 otherwise.';
+
+revoke execute on function private.is_service() from public;
+revoke execute on function private.require_permission(text) from public;
+revoke execute on function public.has_permission(text) from public, anon, authenticated, service_role;
+grant execute on function public.has_permission(text) to authenticated, service_role;
+
 -- sql/functions/processors.sql
 -- Claimers: registration and heartbeats.
 
@@ -1998,6 +2059,29 @@ comment on function private.wake_workers() is 'Tells workers that there is work;
 
 revoke execute on function private.wake_workers() from public;
 
+-- sql/views/effective_limits.sql
+-- What holds for a user now: the tier, but for an override that has not ended.
+create or replace view private.effective_limits
+with (security_invoker = true) as
+select
+    p.user_id,
+    t.tier,
+    case when 'hour_limit' = any(o.unlimited) then null else coalesce(o.hour_limit, t.hour_limit) end as hour_limit,
+    case when 'day_limit' = any(o.unlimited) then null else coalesce(o.day_limit, t.day_limit) end as day_limit,
+    case when 'month_limit' = any(o.unlimited) then null else coalesce(o.month_limit, t.month_limit) end as month_limit,
+    coalesce(o.weight, t.weight) as weight,
+    coalesce(o.max_running, t.max_running) as max_running,
+    t.log_retention_days,
+    t.context_limit_bytes,
+    p.suspended_at is not null or p.deletion_requested_at is not null as suspended,
+    o.ends_at as override_ends_at
+from public.user_profiles as p
+inner join public.subscription_tiers as t on p.tier = t.tier
+left join public.user_limit_overrides as o on p.user_id = o.user_id and o.ends_at > clock_timestamp();
+comment on view private.effective_limits is 'Limits per user as they hold at this moment. Every admission reads them here.';
+
+revoke all on private.effective_limits from public, anon, authenticated, service_role;
+
 -- sql/views/flow_executions.sql
 -- Live and past executions as one list, for Studio and the API. Row security of the tables beneath applies.
 create or replace view public.flow_executions
@@ -2062,6 +2146,9 @@ create index if not exists execution_logs_user on public.execution_logs (user_id
 create index if not exists execution_logs_flow on public.execution_logs (flow_id, finished_at desc);
 create index if not exists dead_letters_user on public.dead_letters (user_id, died_at desc);
 create index if not exists user_activity_logs_user on public.user_activity_logs (user_id, occurred_at desc);
+create index if not exists user_activity_logs_position on public.user_activity_logs (position);
+create index if not exists user_activity_logs_unchained on public.user_activity_logs
+(occurred_at) where position is null;
 create index if not exists instance_health_status_instance on public.instance_health_status
 (instance_id, checked_at desc);
 create index if not exists performance_metrics_name on public.performance_metrics (name, recorded_at desc);
@@ -2077,6 +2164,8 @@ create index if not exists user_queue_claimable on private.user_queue
 -- sql/indexes/users_and_flows.sql
 -- Foreign keys and the lists that users see.
 create index if not exists user_profiles_tier on public.user_profiles (tier);
+create index if not exists user_profiles_staff on public.user_profiles (role) where role <> 'user';
+create index if not exists user_limit_overrides_end on public.user_limit_overrides (ends_at);
 create index if not exists user_sessions_user on public.user_sessions (user_id, last_seen_at desc);
 create index if not exists flow_versions_user on public.flow_versions (user_id);
 create index if not exists flow_schedules_user on public.flow_schedules (user_id);
@@ -2086,24 +2175,16 @@ create index if not exists apps_script_instances_owner on public.apps_script_ins
 create index if not exists idempotency_keys_created on private.idempotency_keys (created_at);
 
 -- sql/policies/apps_script_instances.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.apps_script_instances enable row level security;
 revoke all on public.apps_script_instances from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.apps_script_instances to service_role;
 
-drop policy if exists "the service manages it" on public.apps_script_instances;
-create policy "the service manages it" on public.apps_script_instances
-for all to service_role using (true) with check (true);
-
 -- sql/policies/apps_script_owners.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.apps_script_owners enable row level security;
 revoke all on public.apps_script_owners from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.apps_script_owners to service_role;
-
-drop policy if exists "the service manages it" on public.apps_script_owners;
-create policy "the service manages it" on public.apps_script_owners
-for all to service_role using (true) with check (true);
 
 -- sql/policies/dead_letters.sql
 -- A user reads their own dead letters; the queue functions write them.
@@ -2223,34 +2304,22 @@ create policy "users delete their own" on public.flows
 for delete to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/instance_health_status.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.instance_health_status enable row level security;
 revoke all on public.instance_health_status from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.instance_health_status to service_role;
 
-drop policy if exists "the service manages it" on public.instance_health_status;
-create policy "the service manages it" on public.instance_health_status
-for all to service_role using (true) with check (true);
-
 -- sql/policies/load_balancer_config.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.load_balancer_config enable row level security;
 revoke all on public.load_balancer_config from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.load_balancer_config to service_role;
 
-drop policy if exists "the service manages it" on public.load_balancer_config;
-create policy "the service manages it" on public.load_balancer_config
-for all to service_role using (true) with check (true);
-
 -- sql/policies/performance_metrics.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.performance_metrics enable row level security;
 revoke all on public.performance_metrics from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.performance_metrics to service_role;
-
-drop policy if exists "the service manages it" on public.performance_metrics;
-create policy "the service manages it" on public.performance_metrics
-for all to service_role using (true) with check (true);
 
 -- sql/policies/private.sql
 -- Internals: no API role may touch them. The queue functions run as their owner.
@@ -2262,6 +2331,10 @@ alter table private.idempotency_keys enable row level security;
 revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
 alter table private.partition_policies enable row level security;
 revoke all on private.partition_policies from public, anon, authenticated, service_role;
+alter table private.erasures enable row level security;
+revoke all on private.erasures from public, anon, authenticated, service_role;
+alter table private.activity_chain enable row level security;
+revoke all on private.activity_chain from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;
@@ -2274,14 +2347,10 @@ alter table partitions.execution_logs_default enable row level security;
 alter table partitions.performance_metrics_default enable row level security;
 
 -- sql/policies/queue_processors.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.queue_processors enable row level security;
 revoke all on public.queue_processors from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.queue_processors to service_role;
-
-drop policy if exists "the service manages it" on public.queue_processors;
-create policy "the service manages it" on public.queue_processors
-for all to service_role using (true) with check (true);
 
 -- sql/policies/rate_limit_tracking.sql
 -- A user reads their own acceptances; admission writes them.
@@ -2295,13 +2364,31 @@ create policy "users read their own" on public.rate_limit_tracking
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/realtime_messages.sql
--- Realtime: a user listens on their own channel `user:<id>`; nobody but the service sends, and only it hears `flowstate:queue`.
+-- Realtime: a user hears their own channel `user:<id>`, operators also `ops`. Nobody but the service sends, and only
+-- it hears `flowstate:queue`.
 drop policy if exists "users hear their own channel" on realtime.messages;
 create policy "users hear their own channel" on realtime.messages
 for select to authenticated using (
     (select realtime.topic()) = 'user:' || (select auth.uid())::text
     and extension = 'broadcast'
 );
+drop policy if exists "operators hear ops" on realtime.messages;
+create policy "operators hear ops" on realtime.messages
+for select to authenticated using (
+    (select realtime.topic()) = 'ops'
+    and extension = 'broadcast'
+    and (select public.has_permission('ops.listen'))
+);
+
+-- sql/policies/role_permissions.sql
+-- Everyone who is signed in may read what the roles may do: a dashboard shows what it can offer. It changes by migration.
+alter table public.role_permissions enable row level security;
+revoke all on public.role_permissions from public, anon, authenticated, service_role;
+grant select on public.role_permissions to authenticated, service_role;
+
+drop policy if exists "everyone signed in reads them" on public.role_permissions;
+create policy "everyone signed in reads them" on public.role_permissions
+for select to authenticated using (true);
 
 -- sql/policies/subscription_tiers.sql
 -- A user reads the tiers, to see what they have and could have. Limits change through the service role.
@@ -2315,24 +2402,30 @@ create policy "users read all tiers" on public.subscription_tiers
 for select to authenticated using (true);
 
 -- sql/policies/system_health_checks.sql
--- For operators: no user sees or changes it, so there is a policy for the service role only.
+-- For operators: no policy, so no user sees or changes it. The service role passes by row security.
 alter table public.system_health_checks enable row level security;
 revoke all on public.system_health_checks from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.system_health_checks to service_role;
 
-drop policy if exists "the service manages it" on public.system_health_checks;
-create policy "the service manages it" on public.system_health_checks
-for all to service_role using (true) with check (true);
-
 -- sql/policies/user_activity_logs.sql
--- A user reads their own trail; nobody but the service role writes it.
+-- A user reads the trail of their own account. Nobody writes it but record_activity(): not even the service role.
 alter table public.user_activity_logs enable row level security;
 revoke all on public.user_activity_logs from public, anon, authenticated, service_role;
-grant select on public.user_activity_logs to authenticated;
-grant select, insert, update, delete on public.user_activity_logs to service_role;
+grant select on public.user_activity_logs to authenticated, service_role;
 
 drop policy if exists "users read their own" on public.user_activity_logs;
 create policy "users read their own" on public.user_activity_logs
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/user_limit_overrides.sql
+-- A user reads the exception that holds for them; set_user_override() writes it.
+alter table public.user_limit_overrides enable row level security;
+revoke all on public.user_limit_overrides from public, anon, authenticated, service_role;
+grant select on public.user_limit_overrides to authenticated;
+grant select, insert, update, delete on public.user_limit_overrides to service_role;
+
+drop policy if exists "users read their own" on public.user_limit_overrides;
+create policy "users read their own" on public.user_limit_overrides
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/user_profiles.sql
@@ -2347,11 +2440,10 @@ create policy "users read their own" on public.user_profiles
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/user_sessions.sql
--- A user reads their own sign-ins.
+-- A user reads their own sign-ins. The access token hook writes them, the revoke functions end them.
 alter table public.user_sessions enable row level security;
 revoke all on public.user_sessions from public, anon, authenticated, service_role;
-grant select on public.user_sessions to authenticated;
-grant select, insert, update, delete on public.user_sessions to service_role;
+grant select on public.user_sessions to authenticated, service_role;
 
 drop policy if exists "users read their own" on public.user_sessions;
 create policy "users read their own" on public.user_sessions

@@ -11,6 +11,7 @@ USER_VERBS = {
     "cancel_flow_execution",
     "enqueue_flow_execution",
     "get_flow_execution_status",
+    "has_permission",
     "validate_flow_definition",
 }
 
@@ -32,9 +33,11 @@ USER_GRANTS = {
     "performance_metrics": set[str](),
     "queue_processors": set[str](),
     "rate_limit_tracking": {"SELECT"},
+    "role_permissions": {"SELECT"},
     "subscription_tiers": {"SELECT"},
     "system_health_checks": set[str](),
     "user_activity_logs": {"SELECT"},
+    "user_limit_overrides": {"SELECT"},
     "user_profiles": {"SELECT"},
     "user_sessions": {"SELECT"},
 }
