@@ -79,8 +79,12 @@ def make_user(database: psycopg.Connection) -> MakeUser:
     return make
 
 
-_KEPT_TABLES = ("subscription_tiers", "partition_policies")
-_ONE_ROW_TABLES = ("public.load_balancer_config", "private.queue_state")
+_KEPT_TABLES = ("subscription_tiers", "role_permissions", "partition_policies")
+_ONE_ROW_TABLES = (
+    "public.load_balancer_config",
+    "private.queue_state",
+    "private.activity_chain",
+)
 
 
 @pytest.fixture

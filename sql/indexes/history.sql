@@ -3,9 +3,9 @@ create index if not exists execution_logs_user on public.execution_logs (user_id
 create index if not exists execution_logs_flow on public.execution_logs (flow_id, finished_at desc);
 create index if not exists dead_letters_user on public.dead_letters (user_id, died_at desc);
 create index if not exists user_activity_logs_user on public.user_activity_logs (user_id, occurred_at desc);
-create index if not exists user_activity_logs_position on public.user_activity_logs (position);
+create index if not exists user_activity_logs_position on public.user_activity_logs (chain_position);
 create index if not exists user_activity_logs_unchained on public.user_activity_logs
-(occurred_at) where position is null;
+(occurred_at) where chain_position is null;
 create index if not exists instance_health_status_instance on public.instance_health_status
 (instance_id, checked_at desc);
 create index if not exists performance_metrics_name on public.performance_metrics (name, recorded_at desc);

@@ -28,11 +28,11 @@ create table public.user_activity_logs (
     occurred_at timestamptz not null default clock_timestamp(),
     salt bytea,
     content_hash bytea not null,
-    position bigint,
+    chain_position bigint,
     hash bytea,
     erased_at timestamptz,
     primary key (id, occurred_at),
-    check ((position is null) = (hash is null)),
+    check ((chain_position is null) = (hash is null)),
     check ((erased_at is null) = (salt is not null))
 ) partition by range (occurred_at);
 comment on table public.user_activity_logs is
@@ -43,7 +43,7 @@ comment on column public.user_activity_logs.actor is 'user, support, admin, owne
 comment on column public.user_activity_logs.details is 'For changes: {"before", "after", "reason"}. Never content of flows or mail.';
 comment on column public.user_activity_logs.salt is 'Makes content_hash say nothing about the content once that is erased; goes with it.';
 comment on column public.user_activity_logs.content_hash is 'SHA-256 over salt and everything about persons: user, actor, object, details, address.';
-comment on column public.user_activity_logs.position is 'Place in the chain; null until the row is chained, which follows within minutes.';
+comment on column public.user_activity_logs.chain_position is 'Place in the chain; null until the row is chained, which follows within minutes.';
 comment on column public.user_activity_logs.hash is 'SHA-256 over the hash of the position before, and this row without what an erasure takes.';
 comment on column public.user_activity_logs.erased_at is 'Set: the user was deleted. What remains is what was done when, and its place in the chain.';
 
@@ -51,7 +51,7 @@ create table partitions.user_activity_logs_default partition of public.user_acti
 
 create table private.activity_chain (
     id boolean primary key default true check (id),
-    position bigint not null default 0,
+    chain_position bigint not null default 0,
     hash bytea not null default '\x0000000000000000000000000000000000000000000000000000000000000000',
     horizon bigint not null default 0,
     horizon_hash bytea not null default '\x0000000000000000000000000000000000000000000000000000000000000000'

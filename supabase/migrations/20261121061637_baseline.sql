@@ -1,4 +1,25 @@
 -- compiled from sql/ by `flowstate db compile`: edit sql/ and compile, not this file
+-- source sql/functions/activity.sql sha256:e86a75a38169b6061d10656be80b7e711630d35b0fb25b691b602c46646cb2d6
+--   creates function private.current_actor() shape:15d364941c2cc66b
+--   creates function private.current_address() shape:4e328503f8f48401
+--   creates function private.activity_content_hash(public.user_activity_logs) shape:5e2c47aaa9c34764
+--   creates function private.activity_hash(bytea, bigint, public.user_activity_logs) shape:dd2228e3db12dc4c
+--   creates function private.record_activity(text, uuid, text, text, jsonb) shape:0497cea79f55ea3d
+--   creates function private.audit_change() shape:42bd38fb441dfefb
+--   creates trigger audit_change on public.subscription_tiers
+--   creates trigger audit_change on public.user_profiles
+--   creates trigger audit_change on public.user_limit_overrides
+--   creates trigger audit_change on public.role_permissions
+--   creates trigger audit_change on public.load_balancer_config
+--   creates trigger audit_change on public.apps_script_owners
+--   creates trigger audit_change on public.apps_script_instances
+--   creates trigger audit_change on public.flows
+--   creates trigger audit_change on public.flow_schedules
+--   creates function public.record_user_activity(uuid, text, text, text, jsonb) shape:5c7eef8431b7c627
+-- source sql/functions/activity_chain.sql sha256:5b51cf9564886c26b7916962e96bb4fdf75ffa3efdcda755e65cbe19274075cb
+--   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
+--   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
+--   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
 -- source sql/functions/admission.sql sha256:fffbc1f0311d187018a7413aa249adde4c240ab8244c89f95e51c19d0c7a3722
 --   creates function private.next_accepted_at(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:5a9ce3e964f43aaf
 --   creates function private.limit_that_holds(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:349d0995f7f1172f
@@ -80,13 +101,13 @@
 --   creates index public.flow_execution_queue_running shape:4d3086ee3e6f0e38
 --   creates index public.flow_execution_queue_user shape:bfabea97b06ccc22
 --   creates index public.flow_execution_queue_flow shape:aea753dd159b03a5
--- source sql/indexes/history.sql sha256:11a2ea73a800118e2a0078fc2b0396fa386ab79637269b5ae29bb7bd5790b91b
+-- source sql/indexes/history.sql sha256:b3f4f0273c280cd90bee9f1ba007b0b43e29054ed0a99e538b07c4b303ad800b
 --   creates index public.execution_logs_user shape:47d1eda2c5ce680f
 --   creates index public.execution_logs_flow shape:3294666237597798
 --   creates index public.dead_letters_user shape:68d081df47430952
 --   creates index public.user_activity_logs_user shape:0e834107a6d9bba7
---   creates index public.user_activity_logs_position shape:814cbbd13ac47917
---   creates index public.user_activity_logs_unchained shape:05d61691b3922443
+--   creates index public.user_activity_logs_position shape:2a93304723633d27
+--   creates index public.user_activity_logs_unchained shape:74575510cdb6c5fb
 --   creates index public.instance_health_status_instance shape:915c4575e7d35f7a
 --   creates index public.performance_metrics_name shape:1d6f61a7a61660f5
 --   creates index public.system_health_checks_component shape:8254ffab3f64da8a
@@ -152,6 +173,336 @@
 --   creates policy "users read their own" on public.user_sessions
 
 select set_config('check_function_bodies', 'off', true);
+
+-- sql/functions/activity.sql
+-- The trail: who did what to what, from where. Rows are added here and nowhere else, and chained by hashes.
+
+create or replace function private.current_actor() returns text
+language sql
+stable
+set search_path = ''
+as $$
+  select case
+    when auth.uid() is not null
+      then coalesce((select p.role from public.user_profiles p where p.user_id = auth.uid()), 'user')
+    -- A service may say who is behind it; what it says is kept to plain characters.
+    when auth.role() = 'service_role' then rtrim('service ' || left(regexp_replace(coalesce(
+           nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-flowstate-actor', ''),
+           '[^A-Za-z0-9@._-]', '', 'g'), 100))
+    when session_user = 'authenticator' then coalesce(auth.role(), 'anon')
+    when session_user = 'supabase_auth_admin' then 'auth'
+    else 'database'
+  end
+$$;
+comment on function private.current_actor() is
+'Who acts: a role for a signed-in person, service with the name it gives, auth for the sign-in server, database for a direct connection.';
+
+create or replace function private.current_address() returns inet
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- As reported by the proxies in front; the first is the client.
+  return trim(split_part(nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-forwarded-for', ',', 1))::inet;
+exception
+  when invalid_text_representation then
+    return null;
+end
+$$;
+comment on function private.current_address() is 'Where the request came from, as the gateway reports it; null when it does not.';
+
+create or replace function private.activity_content_hash(entry public.user_activity_logs) returns bytea
+language sql
+stable
+set search_path = ''
+as $$
+  select sha256(entry.salt || convert_to(jsonb_build_array(
+    entry.user_id, entry.actor_id, entry.actor, entry.object_id, entry.details, host(entry.address))::text, 'UTF8'))
+$$;
+comment on function private.activity_content_hash(public.user_activity_logs) is 'Hash over what an erasure takes.';
+
+create or replace function private.activity_hash(previous bytea, chain_position bigint, entry public.user_activity_logs)
+returns bytea
+language sql
+stable
+set search_path = ''
+as $$
+  select sha256(previous || convert_to(jsonb_build_array(
+    activity_hash.chain_position, entry.id, extract(epoch from entry.occurred_at), entry.action, entry.object_type,
+    encode(entry.content_hash, 'hex'))::text, 'UTF8'))
+$$;
+comment on function private.activity_hash(bytea, bigint, public.user_activity_logs) is
+'Hash of a place in the chain: over the place before it and all of the row that stays for ever.';
+
+create or replace function private.record_activity(
+  action text, user_id uuid, object_type text, object_id text, details jsonb
+)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_entry public.user_activity_logs;
+begin
+  v_entry.id := gen_random_uuid();
+  v_entry.user_id := record_activity.user_id;
+  v_entry.actor_id := auth.uid();
+  v_entry.actor := private.current_actor();
+  v_entry.action := record_activity.action;
+  v_entry.object_type := record_activity.object_type;
+  v_entry.object_id := record_activity.object_id;
+  v_entry.details := jsonb_strip_nulls(
+    coalesce(record_activity.details, '{}')
+    || jsonb_build_object('reason', left(nullif(current_setting('flowstate.reason', true), ''), 500)));
+  v_entry.address := private.current_address();
+  v_entry.occurred_at := clock_timestamp();
+  v_entry.salt := uuid_send(gen_random_uuid());
+  v_entry.content_hash := private.activity_content_hash(v_entry);
+  insert into public.user_activity_logs select v_entry.*;
+end
+$$;
+comment on function private.record_activity(text, uuid, text, text, jsonb) is
+'Adds a row to the trail. Actor, address and reason are found by itself.';
+
+create or replace function private.audit_change() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  -- Arguments: what the object is called; its key; the column with its user, or nothing; and whether values are told.
+  v_before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - 'updated_at' end;
+  v_after jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - 'updated_at' end;
+  v_row jsonb := coalesce(v_after, v_before);
+  v_user uuid := (v_row ->> nullif(tg_argv[2], ''))::uuid;
+  v_changed text[];
+begin
+  -- A user who is going takes everything along: that is one event, not one for each row.
+  if tg_op = 'DELETE' and v_user is not null
+     and not exists (select 1 from public.user_profiles p where p.user_id = v_user) then
+    return null;
+  end if;
+  select array_agg(k.key order by k.key) into v_changed
+    from jsonb_object_keys(v_row) k(key)
+   where tg_op <> 'UPDATE' or v_before -> k.key is distinct from v_after -> k.key;
+  if v_changed is null then
+    return null;
+  end if;
+  perform private.record_activity(
+    tg_argv[0] || case tg_op when 'INSERT' then '.created' when 'UPDATE' then '.changed' else '.removed' end,
+    v_user, tg_argv[0], v_row ->> tg_argv[1],
+    case when tg_argv[3] = 'names' then jsonb_build_object('fields', v_changed)
+         else jsonb_build_object(
+           'before', (select jsonb_object_agg(k.key, v_before -> k.key) from unnest(v_changed) k(key) where v_before is not null),
+           'after', (select jsonb_object_agg(k.key, v_after -> k.key) from unnest(v_changed) k(key) where v_after is not null))
+    end);
+  return null;
+end
+$$;
+comment on function private.audit_change() is
+'Trigger: records a change with before and after, whichever door it came through, Studio included. Of flows only the names of fields.';
+
+create or replace trigger audit_change after insert or update or delete on public.subscription_tiers
+for each row execute function private.audit_change('tier', 'tier', '', 'values');
+create or replace trigger audit_change after insert or update of tier, role, suspended_at, deletion_requested_at
+on public.user_profiles for each row execute function private.audit_change('user', 'user_id', 'user_id', 'values');
+create or replace trigger audit_change after insert or update or delete on public.user_limit_overrides
+for each row execute function private.audit_change('override', 'user_id', 'user_id', 'values');
+create or replace trigger audit_change after insert or update or delete on public.role_permissions
+for each row execute function private.audit_change('permission', 'permission', '', 'values');
+create or replace trigger audit_change after insert or update or delete on public.load_balancer_config
+for each row execute function private.audit_change('balancer', 'id', '', 'values');
+create or replace trigger audit_change after insert or delete or update of account_type, max_in_flight
+on public.apps_script_owners for each row execute function private.audit_change('owner', 'owner', '', 'values');
+create or replace trigger audit_change
+after insert or delete or update of name, owner, url, kind, key_id, state, weight, max_in_flight
+on public.apps_script_instances for each row execute function private.audit_change('instance', 'name', '', 'values');
+create or replace trigger audit_change after insert or update or delete on public.flows
+for each row execute function private.audit_change('flow', 'id', 'user_id', 'names');
+create or replace trigger audit_change
+after insert or delete or update of kind, cron, interval_seconds, time_zone, input, catch_up, jitter_seconds, paused_at
+on public.flow_schedules for each row execute function private.audit_change('schedule', 'id', 'user_id', 'names');
+
+create or replace function public.record_user_activity(
+  user_id uuid, action text, object_type text default null, object_id text default null, details jsonb default '{}'
+)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if action is null or action !~ '^[a-z_]+[.][a-z_]+$' or length(action) > 100 then
+    raise sqlstate 'PT400' using message = 'action must look like invoice.sent: lower-case words joined by one dot, at most 100 characters';
+  elsif details is null or jsonb_typeof(details) <> 'object' or octet_length(details::text) > 8192 then
+    raise sqlstate 'PT400' using message = 'details must be a JSON object of at most 8192 bytes';
+  elsif length(object_type) > 100 or length(object_id) > 200 then
+    raise sqlstate 'PT400' using message = 'object_type has at most 100 characters, object_id at most 200';
+  elsif not exists (select 1 from public.user_profiles p where p.user_id = record_user_activity.user_id) then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', record_user_activity.user_id);
+  end if;
+  perform private.record_activity(action, record_user_activity.user_id, object_type, object_id, details);
+end
+$$;
+comment on function public.record_user_activity(uuid, text, text, text, jsonb) is
+'Adds an event of the product to a user''s trail. Never put content of mail or secrets into details. Service role only.';
+
+revoke execute on function private.current_actor() from public;
+revoke execute on function private.current_address() from public;
+revoke execute on function private.activity_content_hash(public.user_activity_logs) from public;
+revoke execute on function private.activity_hash(bytea, bigint, public.user_activity_logs) from public;
+revoke execute on function private.record_activity(text, uuid, text, text, jsonb) from public;
+revoke execute on function private.audit_change() from public;
+revoke execute on function public.record_user_activity(uuid, text, text, text, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function public.record_user_activity(uuid, text, text, text, jsonb) to service_role;
+
+-- sql/functions/activity_chain.sql
+-- The chain over the trail: a row that is changed, taken out or put in between shows. Rows are chained in batches, so
+-- that whoever records something waits for nobody.
+
+create or replace function private.chain_activity(most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_head private.activity_chain;
+  v_entry public.user_activity_logs;
+  v_ids uuid[] := '{}';
+  v_moments timestamptz[] := '{}';
+  v_positions bigint[] := '{}';
+  v_hashes bytea[] := '{}';
+begin
+  -- One at a time; who comes second finds it being done.
+  if not pg_try_advisory_xact_lock(7305151, 3) then
+    return 0;
+  end if;
+  select * into v_head from private.activity_chain;
+  for v_entry in
+    select * from public.user_activity_logs l where l.chain_position is null order by l.occurred_at, l.id limit most
+  loop
+    v_head.chain_position := v_head.chain_position + 1;
+    v_head.hash := private.activity_hash(v_head.hash, v_head.chain_position, v_entry);
+    v_ids := v_ids || v_entry.id;
+    v_moments := v_moments || v_entry.occurred_at;
+    v_positions := v_positions || v_head.chain_position;
+    v_hashes := v_hashes || v_head.hash;
+  end loop;
+  if cardinality(v_ids) = 0 then
+    return 0;
+  end if;
+  update public.user_activity_logs l
+     set chain_position = c.chain_position, hash = c.hash
+    from unnest(v_ids, v_moments, v_positions, v_hashes) c(id, occurred_at, chain_position, hash)
+   where l.id = c.id and l.occurred_at = c.occurred_at;
+  update private.activity_chain c set chain_position = v_head.chain_position, hash = v_head.hash;
+  return cardinality(v_ids);
+end
+$$;
+comment on function private.chain_activity(integer) is 'Gives rows of the trail their place in the chain, the oldest first.';
+
+create or replace function private.move_activity_horizon(partition_name text) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_position bigint;
+  v_hash bytea;
+begin
+  execute format('select l.chain_position, l.hash from partitions.%I l where l.chain_position is not null
+                   order by l.chain_position desc limit 1', partition_name) into v_position, v_hash;
+  update private.activity_chain c set horizon = v_position, horizon_hash = v_hash where c.horizon < v_position;
+end
+$$;
+comment on function private.move_activity_horizon(text) is
+'Before a partition of the trail is dropped: the chain is verified from its last position on.';
+
+create or replace function public.verify_activity(after_position bigint default null, max integer default 1000)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_chain private.activity_chain;
+  v_from bigint;
+  v_from_hash bytea;
+  v_checked record;
+  v_broken jsonb;
+begin
+  perform private.require_permission('activity.verify');
+  if max is null or max not between 1 and 10000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 10000, not %s', max);
+  end if;
+  if after_position is null then
+    perform private.chain_activity(10000);
+  end if;
+  select * into v_chain from private.activity_chain;
+  v_from := greatest(after_position, v_chain.horizon);
+  if v_from = v_chain.horizon then
+    v_from_hash := v_chain.horizon_hash;
+  else
+    select l.hash into v_from_hash from public.user_activity_logs l where l.chain_position = v_from;
+    if not found then
+      raise sqlstate 'PT404' using message = format('after_position: there is no position %s', v_from),
+        hint = format('The chain reaches from %s to %s.', v_chain.horizon + 1, v_chain.chain_position);
+    end if;
+  end if;
+
+  with entries as (
+    select s.entry, lag(s.chain_position, 1, v_from) over chain as position_before,
+           lag(s.hash, 1, v_from_hash) over chain as hash_before
+      from (select l as entry, l.chain_position, l.hash from public.user_activity_logs l
+             where l.chain_position > v_from order by l.chain_position limit max) s
+    window chain as (order by s.chain_position)
+  ),
+  judged as (
+    select (e.entry).*,
+           case
+             when (e.entry).chain_position <> e.position_before + 1 then 'a row before it is missing or double'
+             when (e.entry).erased_at is null
+                  and private.activity_content_hash(e.entry) is distinct from (e.entry).content_hash
+               then 'its content was changed'
+             when private.activity_hash(e.hash_before, (e.entry).chain_position, e.entry) is distinct from (e.entry).hash
+               then 'the row, or the one before it, was changed'
+           end as problem
+      from entries e
+  )
+  select count(*) as n, max(j.chain_position) as last_position,
+         (array_agg(j.hash order by j.chain_position desc))[1] as last_hash,
+         count(j.erased_at) as erased,
+         (select jsonb_build_object('position', b.chain_position, 'id', b.id, 'problem', b.problem)
+            from judged b where b.problem is not null order by b.chain_position limit 1) as broken
+    into v_checked
+    from judged j;
+  v_broken := v_checked.broken;
+  if v_broken is null and v_checked.n < max
+     and (coalesce(v_checked.last_position, v_from), coalesce(v_checked.last_hash, v_from_hash))
+         is distinct from (v_chain.chain_position, v_chain.hash) then
+    v_broken := jsonb_build_object('position', v_chain.chain_position, 'id', null,
+                                   'problem', 'the end of the chain is missing or was changed');
+  end if;
+  return jsonb_build_object(
+    'ok', v_broken is null, 'checked', v_checked.n, 'erased', v_checked.erased,
+    'first_position', v_chain.horizon + 1,
+    'last_position', coalesce(v_checked.last_position, v_from),
+    'last_hash', encode(coalesce(v_checked.last_hash, v_from_hash), 'hex'),
+    'broken', v_broken,
+    'unchained', (select count(*) from (select 1 from public.user_activity_logs l where l.chain_position is null limit 100000) u),
+    'done', v_broken is not null or v_checked.n < max);
+end
+$$;
+comment on function public.verify_activity(bigint, integer) is
+'Verifies a stretch of the trail''s chain; call it again with after_position = last_position until done. Needs activity.verify.';
+
+revoke execute on function private.chain_activity(integer) from public;
+revoke execute on function private.move_activity_horizon(text) from public;
+revoke execute on function public.verify_activity(bigint, integer) from public, anon, authenticated, service_role;
+grant execute on function public.verify_activity(bigint, integer) to authenticated, service_role;
 
 -- sql/functions/admission.sql
 -- Admission: the one way into the queue, for one execution or a thousand.
@@ -2146,9 +2497,9 @@ create index if not exists execution_logs_user on public.execution_logs (user_id
 create index if not exists execution_logs_flow on public.execution_logs (flow_id, finished_at desc);
 create index if not exists dead_letters_user on public.dead_letters (user_id, died_at desc);
 create index if not exists user_activity_logs_user on public.user_activity_logs (user_id, occurred_at desc);
-create index if not exists user_activity_logs_position on public.user_activity_logs (position);
+create index if not exists user_activity_logs_position on public.user_activity_logs (chain_position);
 create index if not exists user_activity_logs_unchained on public.user_activity_logs
-(occurred_at) where position is null;
+(occurred_at) where chain_position is null;
 create index if not exists instance_health_status_instance on public.instance_health_status
 (instance_id, checked_at desc);
 create index if not exists performance_metrics_name on public.performance_metrics (name, recorded_at desc);

@@ -13,6 +13,7 @@ USER_VERBS = {
     "get_flow_execution_status",
     "has_permission",
     "validate_flow_definition",
+    "verify_activity",
 }
 
 # Every table and view of the API, and what a signed-in user may do with it.
