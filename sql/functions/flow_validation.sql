@@ -117,7 +117,7 @@ end
 $$;
 comment on function private.validate_flow_step(jsonb, text, text[]) is 'What is wrong with one step; nothing when it is right.';
 
-create or replace function private.is_integer_between(value jsonb, lowest integer, highest integer) returns boolean
+create or replace function private.is_integer_between(value jsonb, lowest bigint, highest bigint) returns boolean
 language sql
 immutable
 set search_path = ''
@@ -127,7 +127,7 @@ as $$
                    and (lowest is null or value::numeric >= lowest) and (highest is null or value::numeric <= highest)
               else false end
 $$;
-comment on function private.is_integer_between(jsonb, integer, integer) is 'Whether a JSON value is a whole number in a range.';
+comment on function private.is_integer_between(jsonb, bigint, bigint) is 'Whether a JSON value is a whole number in a range.';
 
 create or replace function public.validate_flow_definition(definition jsonb)
 returns table (path text, code text, message text)
@@ -254,7 +254,7 @@ for each row execute function private.keep_flow_version();
 
 revoke execute on function private.flow_step_arguments() from public;
 revoke execute on function private.validate_flow_step(jsonb, text, text[]) from public;
-revoke execute on function private.is_integer_between(jsonb, integer, integer) from public;
+revoke execute on function private.is_integer_between(jsonb, bigint, bigint) from public;
 revoke execute on function private.check_flow() from public;
 revoke execute on function private.keep_flow_version() from public;
 revoke execute on function public.validate_flow_definition(jsonb) from public, anon, authenticated, service_role;

@@ -8,12 +8,14 @@ create table public.user_sessions (
     address inet,
     created_at timestamptz not null default clock_timestamp(),
     last_seen_at timestamptz not null default clock_timestamp(),
+    checked_at timestamptz not null default clock_timestamp(),
     ended_at timestamptz,
     end_reason text check (end_reason in ('signed_out', 'revoked', 'expired'))
 );
 comment on table public.user_sessions is 'Sign-ins of a user, written by the access token hook: where am I signed in, and end it.';
 comment on column public.user_sessions.id is 'The session id of Supabase Auth, which every token of the sign-in carries.';
 comment on column public.user_sessions.last_seen_at is 'When a token was last issued for it.';
+comment on column public.user_sessions.checked_at is 'When Supabase Auth was last asked whether it still knows the session.';
 
 create table public.user_activity_logs (
     id uuid not null default gen_random_uuid(),

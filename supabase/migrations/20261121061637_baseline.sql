@@ -37,10 +37,10 @@
 --   creates function public.enqueue_flow_execution(uuid, jsonb, text, timestamp with time zone, integer, text) shape:09dbb260d58c6267
 --   creates function private.raise_refusal(text, integer, integer) shape:9c8c5aade1386d41
 --   creates function public.enqueue_flow_executions(jsonb) shape:cb0745dee7e0fde2
--- source sql/functions/flow_validation.sql sha256:bb2d9bb54f9f8e85735352a804e720a44c69b8f6e39baa3e990ee93033a25b72
+-- source sql/functions/flow_validation.sql sha256:7f32fb060df3fbfbdf26ea7e934ede6ebe21eff047b3cc6d42d6e863076eedad
 --   creates function private.flow_step_arguments() shape:7fbb9b5e84e801e2
 --   creates function private.validate_flow_step(jsonb, text, text[]) shape:2fc57f4da08f1c35
---   creates function private.is_integer_between(jsonb, integer, integer) shape:841cfccade2e3465
+--   creates function private.is_integer_between(jsonb, bigint, bigint) shape:235f83cfc00f9fdc
 --   creates function public.validate_flow_definition(jsonb) shape:a274fc43e36d6f21
 --   creates function private.check_flow() shape:42bd38fb441dfefb
 --   creates trigger check_flow on public.flows
@@ -79,9 +79,50 @@
 --   creates function public.finish_flow_executions(jsonb) shape:3635c7cc840f5284
 --   creates function public.release_flow_executions(jsonb, text) shape:fc1518a5cca484b1
 --   creates function public.rescue_expired_executions(integer) shape:68958204056bd414
+-- source sql/functions/sign_ins.sql sha256:b3e94dcc5c1f2920765f03cfaf1aba2f482a04398d317ddb196f559b1c273727
+--   creates function public.custom_access_token_hook(jsonb) shape:ba3bf9d7a0211b82
+--   creates function public.revoke_session(uuid) shape:281675bf2c3a73ee
+--   creates function public.revoke_all_sessions(uuid, boolean) shape:ced9d3bc4e553b19
+--   creates function private.end_sessions(uuid, uuid[]) shape:b41fe8c7bc0cca69
+--   creates function private.end_sign_ins(integer) shape:6f6d20b3f18c58d9
+-- source sql/functions/staff.sql sha256:f54ecf3eec823ac92978b2c936da71509fa0275d1a4d8f499b16a73984399d19
+--   creates function private.begin_admin_action(text, uuid, text) shape:758debcbfe9ec9b7
+--   creates function private.require_reason(text) shape:a3fa4347dcb50249
+--   creates function private.user_state(public.user_profiles) shape:e4b492e81026020e
+--   creates function private.user_summary(uuid) shape:4f3c04b383ecf425
+--   creates function private.keep_an_owner() shape:42bd38fb441dfefb
+--   creates trigger keep_an_owner on public.user_profiles
 -- source sql/functions/status.sql sha256:5466a0eb8f8032a7b2eda1c239aedfdfd81b53962b2788e6f92ccad61ccf65b2
 --   creates function public.get_flow_execution_status(uuid) shape:d4436ca31e8c4b4e
 --   creates function public.get_queue_status() shape:14e0ef03c63a6b4d
+-- source sql/functions/support.sql sha256:1f76dcd57db699e2a6584c65a7c3a2e630fa643af5991e1faa08ff65961efebe
+--   creates function public.list_users(text, text, text, text, uuid, integer) shape:336229630e2102ca
+--   creates function private.begin_support_read(text, uuid, text, text) shape:7b71d155822f2242
+--   creates function public.get_user(uuid, text) shape:9ae7bee480e0c697
+--   creates function public.get_user_executions(uuid, text, timestamp with time zone, integer) shape:bd531ed539846c11
+--   creates function public.get_user_activity(uuid, text, timestamp with time zone, integer) shape:d3a83b9fdd4d0ee0
+-- source sql/functions/tiers.sql sha256:19523c447e7d7ad474e9ba18cdec242f9178afd70326b4704881c8f1cdd79d9c
+--   creates function public.set_tier(text, jsonb, text) shape:93f3820c1bdc3481
+--   creates function public.remove_tier(text, text) shape:afecc28a7f3a12dc
+-- source sql/functions/user_admin.sql sha256:7bbe01206aeb3c3bbbcfdab47b8400a92a16ff24c31ccf5c216994a44c0ebc43
+--   creates function public.set_user_tier(uuid, text, text) shape:b120f442e064fa21
+--   creates function public.set_user_role(uuid, text, text) shape:b37dd96bff97f113
+--   creates function private.check_limits(jsonb, jsonb) shape:98fab85766c11cb2
+--   creates function private.override_ranges() shape:14e0ef03c63a6b4d
+--   creates function public.set_user_override(uuid, jsonb, timestamp with time zone, text) shape:81d0bd040a7a9ce9
+--   creates function public.clear_user_override(uuid, text) shape:9ae7bee480e0c697
+--   creates function private.stop_running(uuid) shape:2ee858cb68b901fc
+--   creates function public.suspend_user(uuid, text) shape:5880fade48623a17
+--   creates function public.resume_user(uuid, text) shape:9ae7bee480e0c697
+-- source sql/functions/user_deletion.sql sha256:7f6598cda66221fb8ed9a578d399faf6fccde26578516e49e2d9884ac5ec89ed
+--   creates function private.note_erasure() shape:42bd38fb441dfefb
+--   creates trigger note_erasure on auth.users
+--   creates function private.erase_user(uuid, integer) shape:0764b1803f3e5b49
+--   creates function private.erase_history(integer) shape:6f6d20b3f18c58d9
+--   creates function public.delete_user(uuid, text) shape:5880fade48623a17
+-- source sql/functions/user_export.sql sha256:bf033e7c926da90123c017b78aba5d5e5e9936f7014d1ed3bec7a4263c865404
+--   creates function private.export_datasets() shape:88c325640609acd6
+--   creates function public.export_user_data(uuid, text, jsonb, integer) shape:f302dd837bb9fd8d
 -- source sql/functions/users.sql sha256:59054bc7562c50df796e973cf1157608c698bcdb2a6d22706822426e9a922b4f
 --   creates function private.create_user_profile() shape:42bd38fb441dfefb
 --   creates trigger create_user_profile on auth.users
@@ -115,11 +156,13 @@
 --   creates index public.error_reports_fingerprint shape:769fddcef4a1b40e
 -- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
 --   creates index private.user_queue_claimable shape:7ab25310f81ea326
--- source sql/indexes/users_and_flows.sql sha256:f277c902d27e66d67a38ba9330f8294f3e00ed79011b3e0f37f5eb5780b91d6a
+-- source sql/indexes/users_and_flows.sql sha256:4f923902f82d236e0dfc8dadb45bc3c98cee5f2f21a11e3412208f343d34081e
 --   creates index public.user_profiles_tier shape:8228b8a855080763
 --   creates index public.user_profiles_staff shape:21a8710477d8a16b
 --   creates index public.user_limit_overrides_end shape:fea0eb90b076a2f7
 --   creates index public.user_sessions_user shape:2a5ff3a21250f89b
+--   creates index public.user_sessions_open shape:a87534c0654bfce7
+--   creates index public.user_sessions_ended shape:63bb0bca3ca0442f
 --   creates index public.flow_versions_user shape:4ab8d28c06d3849e
 --   creates index public.flow_schedules_user shape:48ba0566d98c056a
 --   creates index public.flow_schedules_flow shape:97f925c5730e47f8
@@ -1379,7 +1422,7 @@ end
 $$;
 comment on function private.validate_flow_step(jsonb, text, text[]) is 'What is wrong with one step; nothing when it is right.';
 
-create or replace function private.is_integer_between(value jsonb, lowest integer, highest integer) returns boolean
+create or replace function private.is_integer_between(value jsonb, lowest bigint, highest bigint) returns boolean
 language sql
 immutable
 set search_path = ''
@@ -1389,7 +1432,7 @@ as $$
                    and (lowest is null or value::numeric >= lowest) and (highest is null or value::numeric <= highest)
               else false end
 $$;
-comment on function private.is_integer_between(jsonb, integer, integer) is 'Whether a JSON value is a whole number in a range.';
+comment on function private.is_integer_between(jsonb, bigint, bigint) is 'Whether a JSON value is a whole number in a range.';
 
 create or replace function public.validate_flow_definition(definition jsonb)
 returns table (path text, code text, message text)
@@ -1516,7 +1559,7 @@ for each row execute function private.keep_flow_version();
 
 revoke execute on function private.flow_step_arguments() from public;
 revoke execute on function private.validate_flow_step(jsonb, text, text[]) from public;
-revoke execute on function private.is_integer_between(jsonb, integer, integer) from public;
+revoke execute on function private.is_integer_between(jsonb, bigint, bigint) from public;
 revoke execute on function private.check_flow() from public;
 revoke execute on function private.keep_flow_version() from public;
 revoke execute on function public.validate_flow_definition(jsonb) from public, anon, authenticated, service_role;
@@ -2217,6 +2260,280 @@ grant execute on function public.release_flow_executions(jsonb, text) to service
 revoke execute on function public.rescue_expired_executions(integer) from public, anon, authenticated, service_role;
 grant execute on function public.rescue_expired_executions(integer) to service_role;
 
+-- sql/functions/sign_ins.sql
+-- Sign-ins: written by the access token hook, ended by their user or by staff.
+
+create or replace function public.custom_access_token_hook(event jsonb) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid := (event ->> 'user_id')::uuid;
+  v_session uuid := (event -> 'claims' ->> 'session_id')::uuid;
+  v_profile public.user_profiles;
+begin
+  select * into v_profile from public.user_profiles p where p.user_id = v_user;
+  if v_profile.deletion_requested_at is not null then
+    return jsonb_build_object('error', jsonb_build_object('http_code', 403, 'message', 'This account is being deleted.'));
+  end if;
+  if v_session is not null and v_profile.user_id is not null then
+    insert into public.user_sessions as s (id, user_id, method, device, address)
+    select v_session, v_user, left(event ->> 'authentication_method', 60), left(a.user_agent, 400), a.ip
+      from (values (1)) one
+      left join auth.sessions a on a.id = v_session
+    on conflict on constraint user_sessions_pkey do update
+      set last_seen_at = clock_timestamp(), device = coalesce(excluded.device, s.device),
+          address = coalesce(excluded.address, s.address)
+    where s.ended_at is null;
+    if not found then
+      return jsonb_build_object('error', jsonb_build_object('http_code', 403, 'message', 'This sign-in was ended.'));
+    end if;
+    if event ->> 'authentication_method' is distinct from 'token_refresh' then
+      perform private.record_activity('session.started', v_user, 'session', v_session::text,
+                                      jsonb_build_object('method', event ->> 'authentication_method'));
+    end if;
+  end if;
+  -- For what a client shows. Quotas and permissions read the tables.
+  return jsonb_build_object('claims', (event -> 'claims') || jsonb_build_object(
+    'user_role', coalesce(v_profile.role, 'user'), 'user_tier', coalesce(v_profile.tier, 'free')));
+end
+$$;
+comment on function public.custom_access_token_hook(jsonb) is
+'Supabase Auth calls it for every access token: adds user_role and user_tier, keeps the list of sign-ins, refuses ended ones.';
+
+create or replace function public.revoke_session(session_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid;
+begin
+  select s.user_id into v_user from public.user_sessions s where s.id = revoke_session.session_id;
+  if v_user is null or (v_user is distinct from auth.uid() and not public.has_permission('sessions.revoke')) then
+    raise sqlstate 'PT404' using message = format('session_id: you have no sign-in %s', revoke_session.session_id),
+      hint = 'List your sign-ins to find its id.';
+  end if;
+  if v_user is distinct from auth.uid() then
+    perform private.begin_admin_action('sessions.revoke', v_user, null);
+  end if;
+  return jsonb_build_object('revoked', private.end_sessions(v_user, array[revoke_session.session_id]));
+end
+$$;
+comment on function public.revoke_session(uuid) is
+'Ends a sign-in: it gets no new access token; the one it has ends by itself. Somebody else''s needs sessions.revoke.';
+
+create or replace function public.revoke_all_sessions(user_id uuid default null, keep_current boolean default true)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid := coalesce(revoke_all_sessions.user_id, auth.uid());
+  v_current uuid := case when keep_current and v_user = auth.uid() then (auth.jwt() ->> 'session_id')::uuid end;
+begin
+  if v_user is null then
+    raise sqlstate 'PT400' using message = 'user_id must name whose sign-ins end, as nobody is signed in';
+  elsif v_user is distinct from auth.uid() then
+    perform private.begin_admin_action('sessions.revoke', v_user, null);
+  end if;
+  return jsonb_build_object('revoked', private.end_sessions(
+    v_user, array(select s.id from public.user_sessions s
+                   where s.user_id = v_user and s.ended_at is null and s.id is distinct from v_current
+                   order by s.id)));
+end
+$$;
+comment on function public.revoke_all_sessions(uuid, boolean) is
+'Ends all sign-ins of a user; your own but for the current one, unless told otherwise. Somebody else''s needs sessions.revoke.';
+
+create or replace function private.end_sessions(user_id uuid, session_ids uuid[]) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_ended uuid[];
+begin
+  with ended as (
+    update public.user_sessions s set ended_at = clock_timestamp(), end_reason = 'revoked'
+     where s.id = any (session_ids) and s.user_id = end_sessions.user_id and s.ended_at is null
+    returning s.id
+  )
+  select array_agg(e.id order by e.id) into v_ended from ended e;
+  -- Its refresh tokens go with the session of Supabase Auth.
+  delete from auth.sessions a where a.id = any (session_ids) and a.user_id = end_sessions.user_id;
+  if v_ended is null then
+    return 0;
+  end if;
+  perform private.record_activity('session.revoked', end_sessions.user_id, 'session',
+                                  case when cardinality(v_ended) = 1 then v_ended[1]::text end,
+                                  jsonb_build_object('sessions', cardinality(v_ended)));
+  return cardinality(v_ended);
+end
+$$;
+comment on function private.end_sessions(uuid, uuid[]) is 'Ends sign-ins of a user, here and in Supabase Auth.';
+
+create or replace function private.end_sign_ins(most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_ended integer;
+begin
+  -- Supabase Auth forgets a session when its user signs out. Each is looked at once a day, so the cost stays flat.
+  with due as (
+    select s.id from public.user_sessions s
+     where s.ended_at is null and s.checked_at < clock_timestamp() - interval '1 day'
+     order by s.checked_at
+     limit most for update skip locked
+  )
+  update public.user_sessions s
+     set checked_at = clock_timestamp(),
+         ended_at = case when a.id is null then clock_timestamp() end,
+         end_reason = case when a.id is null then 'signed_out' end
+    from due d
+    left join auth.sessions a on a.id = d.id
+   where s.id = d.id;
+  with old as (
+    select s.id from public.user_sessions s
+     where s.ended_at < clock_timestamp() - interval '90 days' limit most for update skip locked
+  )
+  delete from public.user_sessions s using old o where s.id = o.id;
+  get diagnostics v_ended = row_count;
+  return v_ended;
+end
+$$;
+comment on function private.end_sign_ins(integer) is
+'Notes which sign-ins Supabase Auth has ended, and forgets those that ended 90 days ago; how many were forgotten.';
+
+revoke execute on function public.custom_access_token_hook(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.custom_access_token_hook(jsonb) to supabase_auth_admin;
+grant usage on schema public to supabase_auth_admin;
+revoke execute on function private.end_sessions(uuid, uuid[]) from public;
+revoke execute on function private.end_sign_ins(integer) from public;
+revoke execute on function public.revoke_session(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.revoke_session(uuid) to authenticated, service_role;
+revoke execute on function public.revoke_all_sessions(uuid, boolean) from public, anon, authenticated, service_role;
+grant execute on function public.revoke_all_sessions(uuid, boolean) to authenticated, service_role;
+
+-- sql/functions/staff.sql
+-- What administrative functions share: whose account it is, who may act on it, and why it was done.
+
+create or replace function private.begin_admin_action(permission text, user_id uuid, reason text) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_ranks constant text[] := array['user', 'support', 'admin', 'owner'];
+  v_target text;
+  v_own text;
+begin
+  perform private.require_permission(permission);
+  select p.role into v_target from public.user_profiles p where p.user_id = begin_admin_action.user_id;
+  if not found then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', begin_admin_action.user_id),
+      hint = 'List the users to find the id.';
+  end if;
+  if not private.is_service() then
+    select p.role into v_own from public.user_profiles p where p.user_id = auth.uid();
+    if array_position(v_ranks, v_target) > array_position(v_ranks, v_own) then
+      raise sqlstate 'PT403' using message = format('user_id: the user is %s, which is above your own role %s', v_target, v_own),
+        hint = 'Ask an owner of this project.';
+    end if;
+  end if;
+  if length(reason) > 500 then
+    raise sqlstate 'PT400' using message = format('reason has %s characters; at most 500 are kept', length(reason));
+  end if;
+  -- The trail's trigger reads it from here.
+  perform set_config('flowstate.reason', coalesce(reason, ''), true);
+end
+$$;
+comment on function private.begin_admin_action(text, uuid, text) is
+'The gate of every administrative function: permission, an existing user of no higher role, and the reason for the trail.';
+
+create or replace function private.require_reason(reason text) returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if nullif(trim(reason), '') is null then
+    raise sqlstate 'PT400' using message = 'reason must say why, in 1 to 500 characters',
+      hint = 'It is kept in the trail, for example: ticket 4711.';
+  end if;
+end
+$$;
+comment on function private.require_reason(text) is 'Refuses an action on somebody''s account for which no reason is given.';
+
+create or replace function private.user_state(profile public.user_profiles) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select case when profile.deletion_requested_at is not null then 'deleting'
+              when profile.suspended_at is not null then 'suspended'
+              else 'active' end
+$$;
+comment on function private.user_state(public.user_profiles) is 'active, suspended or deleting.';
+
+create or replace function private.user_summary(user_id uuid) returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select jsonb_build_object(
+           'user_id', p.user_id, 'email', a.email, 'display_name', p.display_name, 'tier', p.tier, 'role', p.role,
+           'state', private.user_state(p), 'suspended_at', p.suspended_at, 'created_at', p.created_at,
+           'last_sign_in_at', a.last_sign_in_at,
+           'limits', jsonb_build_object(
+             'hour_limit', e.hour_limit, 'day_limit', e.day_limit, 'month_limit', e.month_limit,
+             'weight', e.weight, 'max_running', e.max_running),
+           'override', (select to_jsonb(o) - 'user_id' from public.user_limit_overrides o
+                         where o.user_id = p.user_id and o.ends_at > clock_timestamp()))
+    from public.user_profiles p
+    join auth.users a on a.id = p.user_id
+    join private.effective_limits e on e.user_id = p.user_id
+   where p.user_id = user_summary.user_id
+$$;
+comment on function private.user_summary(uuid) is 'A user as administrators see them: account, state, the limits that hold.';
+
+create or replace function private.keep_an_owner() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if old.role <> 'owner' or private.user_state(old) <> 'active'
+     or (tg_op = 'UPDATE' and new.role = 'owner' and private.user_state(new) = 'active') then
+    return coalesce(new, old);
+  end if;
+  -- One at a time, so that two owners cannot remove each other at once.
+  perform pg_advisory_xact_lock(7305151, 4);
+  if not exists (select 1 from public.user_profiles p
+                  where p.role = 'owner' and p.user_id <> old.user_id
+                    and p.suspended_at is null and p.deletion_requested_at is null) then
+    raise sqlstate 'PT409' using message = format('user_id: %s is the last owner of this project', old.user_id),
+      hint = 'Make somebody else an owner first.';
+  end if;
+  return coalesce(new, old);
+end
+$$;
+comment on function private.keep_an_owner() is 'Trigger: a project that has an owner keeps one.';
+
+create or replace trigger keep_an_owner before update or delete on public.user_profiles
+for each row execute function private.keep_an_owner();
+
+revoke execute on function private.begin_admin_action(text, uuid, text) from public;
+revoke execute on function private.require_reason(text) from public;
+revoke execute on function private.user_state(public.user_profiles) from public;
+revoke execute on function private.user_summary(uuid) from public;
+revoke execute on function private.keep_an_owner() from public;
+
 -- sql/functions/status.sql
 -- Status: of one execution, for its owner; of the whole queue, for operators.
 
@@ -2321,6 +2638,695 @@ revoke execute on function public.get_flow_execution_status(uuid) from public, a
 grant execute on function public.get_flow_execution_status(uuid) to authenticated, service_role;
 revoke execute on function public.get_queue_status() from public, anon, authenticated, service_role;
 grant execute on function public.get_queue_status() to service_role;
+
+-- sql/functions/support.sql
+-- What support reads about users: through these functions only, each call with a reason and a line in the trail.
+
+create or replace function public.list_users(
+  search text default null, tier text default null, role text default null, state text default null,
+  after uuid default null, max integer default 50
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.require_permission('users.read');
+  if list_users.max is null or list_users.max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', list_users.max);
+  elsif list_users.state is not null and list_users.state not in ('active', 'suspended', 'deleting') then
+    raise sqlstate 'PT400' using message = 'state must be active, suspended or deleting';
+  end if;
+  if auth.uid() is not null then
+    perform private.record_activity('user.listed', null, 'user', null, jsonb_build_object(
+      'tier', list_users.tier, 'role', list_users.role, 'state', list_users.state,
+      'searched', list_users.search is not null));
+  end if;
+  return (
+    select coalesce(jsonb_agg(u.data order by u.user_id), '[]')
+      from (
+        select p.user_id, jsonb_build_object(
+                 'user_id', p.user_id, 'email', a.email, 'display_name', p.display_name, 'tier', p.tier, 'role', p.role,
+                 'state', private.user_state(p), 'override_ends_at', o.ends_at, 'created_at', p.created_at,
+                 'last_sign_in_at', a.last_sign_in_at) as data
+          from public.user_profiles p
+          join auth.users a on a.id = p.user_id
+          left join public.user_limit_overrides o on o.user_id = p.user_id and o.ends_at > clock_timestamp()
+         where (list_users.search is null
+                -- An id or an exact address: both are a look into an index.
+                or p.user_id = any (array(
+                     select u.id from auth.users u where u.email = lower(trim(list_users.search)) and not u.is_sso_user
+                     union all
+                     select u.id from auth.users u where u.id = case
+                       when trim(list_users.search) ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                       then trim(list_users.search)::uuid end)))
+           and (list_users.tier is null or p.tier = list_users.tier)
+           and (list_users.role is null or p.role = list_users.role)
+           and (list_users.state is null or private.user_state(p) = list_users.state)
+           and (list_users.after is null or p.user_id > list_users.after)
+         order by p.user_id
+         limit list_users.max) u);
+end
+$$;
+comment on function public.list_users(text, text, text, text, uuid, integer) is
+'Users in order of id, page by page: after is the last id of the page before. search is an id or an exact e-mail address. Needs users.read.';
+
+create or replace function private.begin_support_read(permission text, user_id uuid, reason text, what text)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.require_permission(permission);
+  if not exists (select 1 from public.user_profiles p where p.user_id = begin_support_read.user_id) then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', begin_support_read.user_id),
+      hint = 'List the users to find the id.';
+  end if;
+  if auth.uid() is not null then
+    perform private.require_reason(reason);
+    perform set_config('flowstate.reason', reason, true);
+    perform private.record_activity('user.' || what, begin_support_read.user_id, 'user',
+                                    begin_support_read.user_id::text, '{}');
+  end if;
+end
+$$;
+comment on function private.begin_support_read(text, uuid, text, text) is
+'The gate of every look into an account: permission, reason, and a line in that user''s trail.';
+
+create or replace function public.get_user(user_id uuid, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.begin_support_read('users.read', get_user.user_id, reason, 'read');
+  return private.user_summary(get_user.user_id) || jsonb_build_object(
+    'usage', private.usage_of(get_user.user_id),
+    'queue', (select jsonb_build_object('scheduled', count(*) filter (where q.state = 'scheduled'),
+                                        'available', count(*) filter (where q.state = 'available'),
+                                        'running', count(*) filter (where q.state = 'running'))
+                from public.flow_execution_queue q where q.user_id = get_user.user_id),
+    'flows', (select count(*) from public.flows f where f.user_id = get_user.user_id),
+    'dead_letters', (select count(*) from public.dead_letters d
+                      where d.user_id = get_user.user_id and d.replayed_at is null and d.discarded_at is null));
+end
+$$;
+comment on function public.get_user(uuid, text) is 'One user: account, limits, usage, queue. Needs users.read, and a reason from a person.';
+
+create or replace function public.get_user_executions(
+  user_id uuid, reason text default null, before timestamptz default null, max integer default 50
+)
+returns table (
+  execution_id uuid, flow_id uuid, flow_name text, state text, attempt integer, category text, code text,
+  instance_id uuid, queued_at timestamptz, started_at timestamptz, finished_at timestamptz, duration_ms integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform private.begin_support_read('executions.read', get_user_executions.user_id, reason, 'executions_read');
+  if get_user_executions.max is null or get_user_executions.max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', get_user_executions.max);
+  end if;
+  -- No input, no result, no message: what a mailbox holds is not for support.
+  return query
+    (select q.id, q.flow_id, f.name, q.state, q.attempt, q.last_error ->> 'category', q.last_error ->> 'code',
+            q.instance_id, q.queued_at, q.started_at, null::timestamptz, null::integer
+       from public.flow_execution_queue q
+       join public.flows f on f.id = q.flow_id
+      where q.user_id = get_user_executions.user_id and get_user_executions.before is null
+      order by q.queued_at desc
+      limit get_user_executions.max)
+    union all
+    (select l.execution_id, l.flow_id, l.flow_name, l.outcome, l.attempt, l.category, l.error ->> 'code',
+            l.instance_id, l.queued_at, l.started_at, l.finished_at, l.duration_ms
+       from public.execution_logs l
+      where l.user_id = get_user_executions.user_id
+        and l.finished_at < coalesce(get_user_executions.before, 'infinity')
+      order by l.finished_at desc
+      limit get_user_executions.max)
+    limit get_user_executions.max;
+end
+$$;
+comment on function public.get_user_executions(uuid, text, timestamptz, integer) is
+'Executions of a user without their content: live ones first, then past attempts, latest first; before is the last finished_at of the page before. Needs executions.read.';
+
+create or replace function public.get_user_activity(
+  user_id uuid, reason text default null, before timestamptz default null, max integer default 50
+)
+returns table (
+  id uuid, occurred_at timestamptz, actor_id uuid, actor text, action text, object_type text, object_id text,
+  details jsonb, address inet
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform private.begin_support_read('activity.read', get_user_activity.user_id, reason, 'activity_read');
+  if get_user_activity.max is null or get_user_activity.max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', get_user_activity.max);
+  end if;
+  return query
+    select l.id, l.occurred_at, l.actor_id, l.actor, l.action, l.object_type, l.object_id, l.details, l.address
+      from public.user_activity_logs l
+     where l.user_id = get_user_activity.user_id
+       and l.occurred_at < coalesce(get_user_activity.before, 'infinity')
+     order by l.occurred_at desc
+     limit get_user_activity.max;
+end
+$$;
+comment on function public.get_user_activity(uuid, text, timestamptz, integer) is
+'The trail of a user, latest first; before is the last occurred_at of the page before. Needs activity.read.';
+
+revoke execute on function private.begin_support_read(text, uuid, text, text) from public;
+revoke execute on function public.list_users(text, text, text, text, uuid, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.list_users(text, text, text, text, uuid, integer) to authenticated, service_role;
+revoke execute on function public.get_user(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.get_user(uuid, text) to authenticated, service_role;
+revoke execute on function public.get_user_executions(uuid, text, timestamptz, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.get_user_executions(uuid, text, timestamptz, integer) to authenticated, service_role;
+revoke execute on function public.get_user_activity(uuid, text, timestamptz, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.get_user_activity(uuid, text, timestamptz, integer) to authenticated, service_role;
+
+-- sql/functions/tiers.sql
+-- Tiers as rows: made, changed and removed while everything runs.
+
+create or replace function public.set_tier(tier text, limits jsonb, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_before public.subscription_tiers;
+  v_after public.subscription_tiers;
+begin
+  perform private.require_permission('tiers.set');
+  if tier is null or tier !~ '^[a-z][a-z0-9_]{0,39}$' then
+    raise sqlstate 'PT400' using message = 'tier must be a name of 1 to 40 lower-case letters, digits and underscores';
+  elsif length(reason) > 500 then
+    raise sqlstate 'PT400' using message = format('reason has %s characters; at most 500 are kept', length(reason));
+  end if;
+  perform private.check_limits(limits, private.override_ranges() || '{
+    "log_retention_days": [1, 3650, false], "context_limit_bytes": [0, 1099511627776, false]}');
+  perform set_config('flowstate.reason', coalesce(reason, ''), true);
+
+  select * into v_before from public.subscription_tiers t where t.tier = set_tier.tier for update;
+  if not found then
+    -- What is not given for a new tier is what the least one has; without a limit nobody starts.
+    select * into v_before from public.subscription_tiers t where t.tier = 'free';
+    v_before.tier := tier;
+    v_before.created_at := now();
+  end if;
+  v_after := jsonb_populate_record(v_before, limits);
+  v_after.updated_at := now();
+  if v_after.hour_limit > least(v_after.day_limit, v_after.month_limit) or v_after.day_limit > v_after.month_limit then
+    raise sqlstate 'PT400' using message = format(
+      'limits: %s per hour, %s per day and %s per month contradict each other',
+      coalesce(v_after.hour_limit::text, 'unlimited'), coalesce(v_after.day_limit::text, 'unlimited'),
+      coalesce(v_after.month_limit::text, 'unlimited')),
+      hint = 'Nothing was changed. A shorter window cannot allow more than a longer one.';
+  end if;
+  insert into public.subscription_tiers select v_after.*
+  on conflict on constraint subscription_tiers_pkey do update
+    set hour_limit = excluded.hour_limit, day_limit = excluded.day_limit, month_limit = excluded.month_limit,
+        weight = excluded.weight, max_running = excluded.max_running,
+        log_retention_days = excluded.log_retention_days, context_limit_bytes = excluded.context_limit_bytes;
+  return to_jsonb(v_after);
+end
+$$;
+comment on function public.set_tier(text, jsonb, text) is
+'Makes a tier or changes the given limits of one; it acts on the next call of its users. Needs tiers.set.';
+
+create or replace function public.remove_tier(tier text, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_users bigint;
+begin
+  perform private.require_permission('tiers.set');
+  if tier = 'free' then
+    raise sqlstate 'PT409' using message = 'tier: free is what new users get; it stays',
+      hint = 'Change its limits instead.';
+  end if;
+  perform 1 from public.subscription_tiers t where t.tier = remove_tier.tier for update;
+  if not found then
+    raise sqlstate 'PT404' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null'));
+  end if;
+  select count(*) into v_users from public.user_profiles p where p.tier = remove_tier.tier;
+  if v_users > 0 then
+    raise sqlstate 'PT409' using message = format('tier: %s users are on the tier %s', v_users, tier),
+      hint = 'Nothing was changed. Move them to another tier first.';
+  end if;
+  perform set_config('flowstate.reason', coalesce(left(reason, 500), ''), true);
+  delete from public.subscription_tiers t where t.tier = remove_tier.tier;
+  return jsonb_build_object('tier', tier, 'removed', true);
+end
+$$;
+comment on function public.remove_tier(text, text) is 'Removes a tier that nobody is on. Needs tiers.set.';
+
+revoke execute on function public.set_tier(text, jsonb, text) from public, anon, authenticated, service_role;
+grant execute on function public.set_tier(text, jsonb, text) to authenticated, service_role;
+revoke execute on function public.remove_tier(text, text) from public, anon, authenticated, service_role;
+grant execute on function public.remove_tier(text, text) to authenticated, service_role;
+
+-- sql/functions/user_admin.sql
+-- What staff changes about a user: tier, role, exceptions, suspension. Each change acts on the next call of the user.
+
+create or replace function public.set_user_tier(user_id uuid, tier text, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+begin
+  perform private.begin_admin_action('users.set_tier', user_id, reason);
+  if not exists (select 1 from public.subscription_tiers t where t.tier = set_user_tier.tier) then
+    raise sqlstate 'PT400' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null')),
+      hint = 'There are: ' || (select string_agg(t.tier, ', ' order by t.tier) from public.subscription_tiers t);
+  end if;
+  update public.user_profiles p set tier = set_user_tier.tier where p.user_id = set_user_tier.user_id;
+  return private.user_summary(user_id);
+end
+$$;
+comment on function public.set_user_tier(uuid, text, text) is 'Moves a user to a tier; it acts on the next call. Needs users.set_tier.';
+
+create or replace function public.set_user_role(user_id uuid, role text, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+begin
+  perform private.begin_admin_action('users.set_role', user_id, reason);
+  if role is null or role not in ('user', 'support', 'admin', 'owner') then
+    raise sqlstate 'PT400' using message = format('role must be user, support, admin or owner, not %s',
+                                                  coalesce(quote_literal(left(role, 40)), 'null'));
+  end if;
+  update public.user_profiles p set role = set_user_role.role where p.user_id = set_user_role.user_id;
+  return private.user_summary(user_id);
+end
+$$;
+comment on function public.set_user_role(uuid, text, text) is 'Gives a user a role. Needs users.set_role; a project keeps an owner.';
+
+create or replace function private.check_limits(limits jsonb, allowed jsonb) returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_bad record;
+begin
+  if limits is null or jsonb_typeof(limits) <> 'object' or limits = '{}' then
+    raise sqlstate 'PT400' using message = 'limits must be a JSON object with at least one limit',
+      hint = 'For example {"hour_limit": 50, "day_limit": null}; null means unlimited.';
+  end if;
+  select l.key, l.value, allowed -> l.key as range into v_bad
+    from jsonb_each(limits) l
+   where not allowed ? l.key
+      or case when l.value = 'null' then not (allowed -> l.key ->> 2)::boolean
+              else not private.is_integer_between(
+                     l.value, (allowed -> l.key ->> 0)::bigint, (allowed -> l.key ->> 1)::bigint) end
+   order by l.key limit 1;
+  if v_bad.range is not null then
+    raise sqlstate 'PT400' using message = format(
+      'limits.%s must be an integer from %s to %s%s, not %s', v_bad.key, v_bad.range ->> 0, v_bad.range ->> 1,
+      case when (v_bad.range ->> 2)::boolean then ', or null for unlimited' else '' end, left(v_bad.value::text, 40)),
+      hint = 'Nothing was changed.';
+  elsif v_bad.key is not null then
+    raise sqlstate 'PT400' using message = format('limits.%s is not a limit', left(v_bad.key, 40)),
+      hint = 'There are: ' || (select string_agg(k.key, ', ' order by k.key) from jsonb_object_keys(allowed) k(key));
+  end if;
+end
+$$;
+comment on function private.check_limits(jsonb, jsonb) is
+'Refuses limits that are unknown or out of range. allowed: {"name": [lowest, highest, may be null]}.';
+
+create or replace function private.override_ranges() returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+  select '{"hour_limit": [1, 1000000, true], "day_limit": [1, 10000000, true], "month_limit": [1, 100000000, true],
+           "weight": [1, 1000, false], "max_running": [1, 1000, false]}'::jsonb
+$$;
+comment on function private.override_ranges() is 'Which limits one user may have an exception from, and their ranges.';
+
+create or replace function public.set_user_override(user_id uuid, limits jsonb, ends_at timestamptz, reason text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+begin
+  perform private.begin_admin_action('users.override', user_id, reason);
+  perform private.require_reason(reason);
+  perform private.check_limits(limits, private.override_ranges());
+  if ends_at is null or not isfinite(ends_at) or ends_at <= clock_timestamp() then
+    raise sqlstate 'PT400' using message = format('ends_at must be a moment in the future, not %s', coalesce(ends_at::text, 'null')),
+      hint = 'Nothing was changed. An exception without an end is a tier.';
+  elsif ends_at > clock_timestamp() + interval '3660 days' then
+    raise sqlstate 'PT400' using message = 'ends_at must be at most ten years ahead', hint = 'Nothing was changed.';
+  end if;
+  insert into public.user_limit_overrides as o
+    (user_id, hour_limit, day_limit, month_limit, weight, max_running, unlimited, reason, ends_at)
+  select user_id, r.hour_limit, r.day_limit, r.month_limit, r.weight, r.max_running,
+         array(select l.key from jsonb_each(limits) l where l.value = 'null' order by l.key), reason, ends_at
+    from jsonb_to_record(limits)
+         r(hour_limit integer, day_limit integer, month_limit integer, weight integer, max_running integer)
+  on conflict on constraint user_limit_overrides_pkey do update
+    set hour_limit = excluded.hour_limit, day_limit = excluded.day_limit, month_limit = excluded.month_limit,
+        weight = excluded.weight, max_running = excluded.max_running, unlimited = excluded.unlimited,
+        reason = excluded.reason, ends_at = excluded.ends_at, updated_at = now();
+  return private.user_summary(user_id);
+end
+$$;
+comment on function public.set_user_override(uuid, jsonb, timestamptz, text) is
+'Makes an exception from the tier for one user until a moment; it replaces an earlier one. Needs users.override.';
+
+create or replace function public.clear_user_override(user_id uuid, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.begin_admin_action('users.override', clear_user_override.user_id, reason);
+  delete from public.user_limit_overrides o where o.user_id = clear_user_override.user_id;
+  if not found then
+    raise sqlstate 'PT404' using message = format('user_id: %s has no exception', clear_user_override.user_id);
+  end if;
+  return private.user_summary(clear_user_override.user_id);
+end
+$$;
+comment on function public.clear_user_override(uuid, text) is 'Ends a user''s exception: the tier holds again. Needs users.override.';
+
+create or replace function private.stop_running(user_id uuid) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_running integer;
+begin
+  -- The user first, then the executions in order, as everywhere.
+  perform 1 from private.user_queue u where u.user_id = stop_running.user_id for update;
+  perform 1 from public.flow_execution_queue q
+    where q.user_id = stop_running.user_id and q.state = 'running' order by q.id for update;
+  update public.flow_execution_queue q set cancel_requested_at = coalesce(q.cancel_requested_at, clock_timestamp())
+   where q.user_id = stop_running.user_id and q.state = 'running';
+  get diagnostics v_running = row_count;
+  return v_running;
+end
+$$;
+comment on function private.stop_running(uuid) is
+'Asks for all running executions of a user to end: their processors hear of it with the next heartbeat.';
+
+create or replace function public.suspend_user(user_id uuid, reason text) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_stopping integer;
+begin
+  perform private.begin_admin_action('users.suspend', suspend_user.user_id, reason);
+  perform private.require_reason(reason);
+  update public.user_profiles p set suspended_at = clock_timestamp()
+   where p.user_id = suspend_user.user_id and p.suspended_at is null;
+  v_stopping := private.stop_running(suspend_user.user_id);
+  return private.user_summary(suspend_user.user_id) || jsonb_build_object('stopping', v_stopping);
+end
+$$;
+comment on function public.suspend_user(uuid, text) is
+'Nothing of the user is accepted or claimed from now on, and what runs is cancelled; queued executions wait. Data stays readable. Needs users.suspend.';
+
+create or replace function public.resume_user(user_id uuid, reason text default null) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.begin_admin_action('users.suspend', resume_user.user_id, reason);
+  if exists (select 1 from public.user_profiles p
+              where p.user_id = resume_user.user_id and p.deletion_requested_at is not null) then
+    raise sqlstate 'PT409' using message = format('user_id: %s is being deleted', resume_user.user_id);
+  end if;
+  update public.user_profiles p set suspended_at = null
+   where p.user_id = resume_user.user_id and p.suspended_at is not null;
+  perform private.wake_workers();
+  return private.user_summary(resume_user.user_id);
+end
+$$;
+comment on function public.resume_user(uuid, text) is 'Ends a suspension: what waited runs. Needs users.suspend.';
+
+revoke execute on function private.check_limits(jsonb, jsonb) from public;
+revoke execute on function private.override_ranges() from public;
+revoke execute on function private.stop_running(uuid) from public;
+revoke execute on function public.set_user_tier(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.set_user_tier(uuid, text, text) to authenticated, service_role;
+revoke execute on function public.set_user_role(uuid, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.set_user_role(uuid, text, text) to authenticated, service_role;
+revoke execute on function public.set_user_override(uuid, jsonb, timestamptz, text)
+from public, anon, authenticated, service_role;
+grant execute on function public.set_user_override(uuid, jsonb, timestamptz, text) to authenticated, service_role;
+revoke execute on function public.clear_user_override(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.clear_user_override(uuid, text) to authenticated, service_role;
+revoke execute on function public.suspend_user(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.suspend_user(uuid, text) to authenticated, service_role;
+revoke execute on function public.resume_user(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.resume_user(uuid, text) to authenticated, service_role;
+
+-- sql/functions/user_deletion.sql
+-- Deletion: what runs is ended first, then the account goes, then its history, in bounded steps. Whichever door a user
+-- is deleted through (Studio, the Auth API), nothing of them stays.
+
+create or replace function private.note_erasure() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- The row of the user first, as everywhere: what is being settled is settled before the account goes.
+  perform 1 from private.user_queue u where u.user_id = old.id for update;
+  insert into private.erasures (user_id) values (old.id) on conflict do nothing;
+  -- A digest, so that it can be told later whether a known id was deleted, and nothing else.
+  perform private.record_activity('user.deleted', null, 'user', encode(sha256(convert_to(old.id::text, 'UTF8')), 'hex'), '{}');
+  return old;
+end
+$$;
+comment on function private.note_erasure() is 'Trigger: a deleted user''s history is to be erased, too.';
+
+create or replace trigger note_erasure before delete on auth.users
+for each row execute function private.note_erasure();
+
+create or replace function private.erase_user(user_id uuid, most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_table text;
+  v_rows integer;
+  v_erased integer := 0;
+begin
+  -- History hangs on no account: every partitioned table with a user_id. The rest went with the account.
+  for v_table in
+    select c.relname from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id' and not a.attisdropped
+     where c.relnamespace = 'public'::regnamespace and c.relkind = 'p' and c.relname <> 'user_activity_logs'
+     order by c.relname
+  loop
+    execute format(
+      'delete from public.%1$I t using (select o.tableoid, o.ctid from public.%1$I o where o.user_id = $1 limit $2) o
+        where t.tableoid = o.tableoid and t.ctid = o.ctid', v_table)
+      using erase_user.user_id, most - v_erased;
+    get diagnostics v_rows = row_count;
+    v_erased := v_erased + v_rows;
+  end loop;
+  -- The trail keeps that something was done and when, and loses who it was about. Its chain stands on what stays.
+  update public.user_activity_logs l
+     set user_id = null, actor_id = nullif(l.actor_id, erase_user.user_id), object_id = null, details = '{}',
+         address = null, salt = null, erased_at = clock_timestamp()
+    from (select o.id, o.occurred_at from public.user_activity_logs o
+           where o.user_id = erase_user.user_id limit most - v_erased) o
+   where l.id = o.id and l.occurred_at = o.occurred_at;
+  get diagnostics v_rows = row_count;
+  v_erased := v_erased + v_rows;
+  if v_erased < most then
+    delete from private.erasures e where e.user_id = erase_user.user_id;
+  end if;
+  return v_erased;
+end
+$$;
+comment on function private.erase_user(uuid, integer) is
+'Erases up to so many rows of the history of a user who is gone; the erasure is over when fewer were left.';
+
+create or replace function private.erase_history(most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid;
+  v_erased integer := 0;
+begin
+  while v_erased < most loop
+    select e.user_id into v_user from private.erasures e order by e.requested_at limit 1 for update skip locked;
+    exit when not found;
+    v_erased := v_erased + private.erase_user(v_user, most - v_erased);
+  end loop;
+  return v_erased;
+end
+$$;
+comment on function private.erase_history(integer) is 'Erases history of deleted users, the longest waiting first, in bounded steps.';
+
+create or replace function public.delete_user(user_id uuid, reason text) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_batch constant integer := 10000;
+  v_running integer;
+  v_erased integer := 0;
+begin
+  perform private.require_permission('users.delete');
+  -- A repeated call goes on where the last one stopped.
+  if exists (select 1 from public.user_profiles p where p.user_id = delete_user.user_id) then
+    perform private.begin_admin_action('users.delete', delete_user.user_id, reason);
+    perform private.require_reason(reason);
+    update public.user_profiles p set deletion_requested_at = clock_timestamp()
+     where p.user_id = delete_user.user_id and p.deletion_requested_at is null;
+    delete from auth.sessions a where a.user_id = delete_user.user_id;
+    v_running := private.stop_running(delete_user.user_id);
+    if v_running > 0 then
+      return jsonb_build_object('state', 'ending', 'running', v_running, 'erased', 0);
+    end if;
+    delete from auth.users a where a.id = delete_user.user_id;
+  elsif not exists (select 1 from private.erasures e where e.user_id = delete_user.user_id) then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', delete_user.user_id),
+      hint = 'A user who was deleted before is gone altogether.';
+  end if;
+  v_erased := private.erase_user(delete_user.user_id, v_batch);
+  return jsonb_build_object('state', case when v_erased < v_batch then 'deleted' else 'erasing' end,
+                            'running', 0, 'erased', v_erased);
+end
+$$;
+comment on function public.delete_user(uuid, text) is
+'Deletes a user for good. Call it again until state is deleted: ending waits for running calls, erasing goes on with the history. Export first. Needs users.delete.';
+
+revoke execute on function private.note_erasure() from public;
+revoke execute on function private.erase_user(uuid, integer) from public;
+revoke execute on function private.erase_history(integer) from public;
+revoke execute on function public.delete_user(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.delete_user(uuid, text) to authenticated, service_role;
+
+-- sql/functions/user_export.sql
+-- Export: everything that is kept about a user, page by page, for themselves or for staff before a deletion.
+
+create or replace function private.export_datasets()
+returns table (dataset text, relation text, keys text[], hidden text[])
+language sql
+immutable
+set search_path = ''
+as $$
+  -- Keys order the pages; what is hidden says nothing about the user (fences, hashes). In the order of a reader.
+  values ('profile', 'user_profiles', array['user_id'], '{}'::text[]),
+         ('override', 'user_limit_overrides', array['user_id'], '{}'),
+         ('sign_ins', 'user_sessions', array['created_at', 'id'], array['checked_at']),
+         ('flows', 'flows', array['id'], '{}'),
+         ('flow_versions', 'flow_versions', array['flow_id', 'version'], '{}'),
+         ('schedules', 'flow_schedules', array['id'], '{}'),
+         ('queue', 'flow_execution_queue', array['queued_at', 'id'],
+          array['lease_token', 'previous_lease_token', 'lease_expires_at', 'processor_id']),
+         ('executions', 'execution_logs', array['finished_at', 'execution_id', 'attempt'], array['lease_token', 'processor_id']),
+         ('dead_letters', 'dead_letters', array['died_at', 'execution_id'], '{}'),
+         ('acceptances', 'rate_limit_tracking', array['accepted_at', 'execution_id'], '{}'),
+         ('errors', 'error_reports', array['last_seen_at', 'id'], '{}'),
+         ('activity', 'user_activity_logs', array['occurred_at', 'id'],
+          array['salt', 'content_hash', 'hash', 'chain_position', 'erased_at'])
+$$;
+comment on function private.export_datasets() is 'What belongs to a user: every public table with a user_id.';
+
+create or replace function public.export_user_data(
+  user_id uuid default null, dataset text default null, after jsonb default null, max integer default 500
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_user uuid := coalesce(user_id, auth.uid());
+  v_set record;
+  v_keys text;
+  v_page jsonb;
+  v_next jsonb;
+begin
+  if v_user is null then
+    raise sqlstate 'PT400' using message = 'user_id must name whose data, as nobody is signed in';
+  elsif v_user is distinct from auth.uid() then
+    perform private.begin_admin_action('users.export', v_user, null);
+  end if;
+  if dataset is null then
+    perform private.record_activity('user.exported', v_user, 'user', v_user::text, '{}');
+    return jsonb_build_object('user_id', v_user, 'datasets', (select jsonb_agg(d.dataset) from private.export_datasets() d));
+  end if;
+  select * into v_set from private.export_datasets() d where d.dataset = export_user_data.dataset;
+  if not found then
+    raise sqlstate 'PT400' using message = format('dataset: there is none called %s', quote_literal(left(dataset, 40))),
+      hint = 'Without a dataset the answer lists them.';
+  elsif max is null or max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
+  elsif after is not null and (jsonb_typeof(after) <> 'object' or not after ?& v_set.keys) then
+    raise sqlstate 'PT400' using message = 'after must be the next of the page before, unchanged';
+  end if;
+
+  select string_agg(format('r.%I', k.key), ', ' order by k.n) into v_keys
+    from unnest(v_set.keys) with ordinality k(key, n);
+  begin
+    execute format(
+      'with page as materialized (
+         select row_number() over (order by %2$s) as n, to_jsonb(r) as data
+           from public.%1$I r
+          where r.user_id = $1 and ($2 is null or (%2$s) > (select %3$s from jsonb_populate_record(null::public.%1$I, $2) a))
+          order by %2$s limit $3)
+       select coalesce(jsonb_agg(p.data - $4 order by p.n), ''[]''),
+              case when count(*) = $3 then (array_agg(p.data order by p.n desc))[1] end
+         from page p',
+      v_set.relation, v_keys, replace(v_keys, 'r.', 'a.'))
+      into v_page, v_next using v_user, after, max, v_set.hidden;
+  exception
+    when data_exception or invalid_text_representation then
+      raise sqlstate 'PT400' using message = 'after must be the next of the page before, unchanged';
+  end;
+  if v_next is not null then
+    select jsonb_object_agg(k.key, v_next -> k.key) into v_next from unnest(v_set.keys) k(key);
+  end if;
+  return jsonb_build_object('dataset', dataset, 'rows', v_page, 'next', v_next);
+end
+$$;
+comment on function public.export_user_data(uuid, text, jsonb, integer) is
+'Your data, page by page: without a dataset the list of datasets, with one a page of rows and the next. Somebody else''s needs users.export.';
+
+revoke execute on function private.export_datasets() from public;
+revoke execute on function public.export_user_data(uuid, text, jsonb, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.export_user_data(uuid, text, jsonb, integer) to authenticated, service_role;
 
 -- sql/functions/users.sql
 -- Profiles follow auth.users; the queue's own row of a user follows the profile and the tier.
@@ -2518,6 +3524,8 @@ create index if not exists user_profiles_tier on public.user_profiles (tier);
 create index if not exists user_profiles_staff on public.user_profiles (role) where role <> 'user';
 create index if not exists user_limit_overrides_end on public.user_limit_overrides (ends_at);
 create index if not exists user_sessions_user on public.user_sessions (user_id, last_seen_at desc);
+create index if not exists user_sessions_open on public.user_sessions (checked_at) where ended_at is null;
+create index if not exists user_sessions_ended on public.user_sessions (ended_at) where ended_at is not null;
 create index if not exists flow_versions_user on public.flow_versions (user_id);
 create index if not exists flow_schedules_user on public.flow_schedules (user_id);
 create index if not exists flow_schedules_flow on public.flow_schedules (flow_id);
