@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from flowstate_local import functions_host, project
+from flowstate_local import auth_hooks, functions_host, project
 from flowstate_local.state import HOST, State
 
 # In starting order. The gateway comes last: it answers for the others.
@@ -26,6 +26,7 @@ PORTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 _FUNCTIONS: Final = project.ROOT / "supabase" / "functions"
+_CONFIG_TOML: Final = project.ROOT / "supabase" / "config.toml"
 _CODE: Final = project.ROOT / "apps_script" / "Code.gs"
 
 _OWNERS: Final = (
@@ -85,6 +86,8 @@ def _postgrest(state: State, _: Path) -> Launch:
             "PGRST_DB_MAX_ROWS": "1000",
             "PGRST_DB_CHANNEL_ENABLED": "true",
             "PGRST_JWT_SECRET": state.keys.jwt_secret,
+            # A token for somebody else is refused; keys name no audience and pass.
+            "PGRST_JWT_AUD": "authenticated",
             "PGRST_SERVER_HOST": HOST,
             "PGRST_SERVER_PORT": str(state.ports["postgrest_port"]),
             "PGRST_ADMIN_SERVER_PORT": str(state.ports["postgrest_admin_port"]),
@@ -161,6 +164,8 @@ def _gateway(state: State, configuration: Path) -> Launch:
         configuration={
             "port": state.ports["api_port"],
             "db_url": state.info({}).admin_db_url,
+            "auth_db_url": state.database_url("supabase_auth_admin", keys.auth_admin_password),
+            "access_token_hook": auth_hooks.access_token_hook(_CONFIG_TOML),
             "postgrest_url": state.url("postgrest_port"),
             "functions_url": state.url("functions_port"),
             "functions_dir": str(_FUNCTIONS),

@@ -26,6 +26,7 @@ class Keys:
     admin_password: str
     postgres_password: str
     authenticator_password: str
+    auth_admin_password: str
 
     def secrets(self) -> list[str]:
         """All values that must not be seen in an error or a log."""
@@ -46,6 +47,7 @@ def make_keys() -> Keys:
         admin_password=secrets.token_hex(24),
         postgres_password=secrets.token_hex(24),
         authenticator_password=secrets.token_hex(24),
+        auth_admin_password=secrets.token_hex(24),
     )
 
 

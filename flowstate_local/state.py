@@ -23,7 +23,7 @@ PORT_NAMES: Final = (
     "simulator_port",
     "echo_port",
 )
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,6 +150,7 @@ def _postgrest(keys: Keys, network: Network) -> Iterator[str]:
         .with_env("PGRST_DB_ANON_ROLE", "anon")
         .with_env("PGRST_DB_MAX_ROWS", "1000")
         .with_env("PGRST_JWT_SECRET", keys.jwt_secret)
+        .with_env("PGRST_JWT_AUD", "authenticated")
         .with_network(network)
         .with_exposed_ports(3000)
     )

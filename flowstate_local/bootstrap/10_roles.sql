@@ -6,7 +6,7 @@ create role authenticated nologin noinherit;
 create role service_role nologin noinherit bypassrls;
 create role authenticator login noinherit;
 create role dashboard_user nologin createdb createrole replication;
-create role supabase_auth_admin login noinherit createrole;
+create role supabase_auth_admin login noinherit;
 create role supabase_realtime_admin nologin noinherit;
 
 -- Migrations run as this one. Not a superuser: what hosted projects refuse must be refused here too.

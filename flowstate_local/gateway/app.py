@@ -12,10 +12,12 @@ from . import rest
 from .auth import admin as auth_admin
 from .auth import routes as auth_routes
 from .auth.callers import ISSUER
-from .auth.sessions import Issuer
+from .auth.hooks import AccessTokenHook
+from .auth.issuer import Issuer
+from .auth.transactions import AUTH_DATABASE
 from .config import GatewayConfig
 from .cors import answer_preflight, open_to_browsers
-from .database import DATABASE, Database
+from .database import Database
 from .errors import Handler, answer_errors
 from .functions import FunctionsRoute
 from .keys import KEYRING, Keyring, require_key
@@ -42,9 +44,10 @@ def build(config: GatewayConfig) -> web.Application:
     realtime = RealtimeRoutes(config, database, hub)
     functions = FunctionsRoute(config.functions_url, config.functions_dir, config.jwt_secret)
     app[KEYRING] = Keyring(config)
-    app[ISSUER] = Issuer(config.issuer, config.jwt_secret)
+    hook = AccessTokenHook(config.access_token_hook) if config.access_token_hook else None
+    app[ISSUER] = Issuer(config.issuer, config.jwt_secret, hook)
     app[rest.POSTGREST] = config.postgrest_url.rstrip("/")
-    app[DATABASE], app[HUB] = database, hub
+    app[AUTH_DATABASE], app[HUB] = Database(config.auth_db_url), hub
     app[LISTENER] = Listener(config.db_url, hub)
 
     app.router.add_get("/health", health)

@@ -1,10 +1,14 @@
-"""The gateway's own way to Postgres, for Auth's tables and Realtime's permission checks."""
+"""The gateway's own way to Postgres, for Auth's tables and Realtime's permission checks.
+
+As hosted, each comes as a role of its own: Auth as supabase_auth_admin, who may do nothing outside
+of its schema, so that a trigger or a hook that would fail there fails here; Realtime as a superuser
+that takes on the role of whoever asks.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
 
@@ -37,6 +41,3 @@ class Database:
             connection.cursor(row_factory=dict_row) as cursor,
         ):
             yield cursor
-
-
-DATABASE = web.AppKey("database", Database)

@@ -98,9 +98,12 @@ async def _pass_body(
 def _request_headers(request: web.Request, laid_over: Mapping[str, str]) -> CIMultiDict[str]:
     headers = _end_to_end(request.headers)
     headers.popall("Host", None)
-    headers["X-Forwarded-For"] = request.remote or ""
-    headers["X-Forwarded-Host"] = request.host
-    headers["X-Forwarded-Proto"] = request.scheme
+    # The list so far, then who spoke to us: the client comes first, if the proxies are honest.
+    came_by = [*headers.popall("X-Forwarded-For", []), request.remote or "unknown"]
+    headers["X-Forwarded-For"] = ", ".join(came_by)
+    # What the client asked for is known to the first proxy only.
+    headers.setdefault("X-Forwarded-Host", request.host)
+    headers.setdefault("X-Forwarded-Proto", request.scheme)
     headers.update(laid_over)
     return headers
 

@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 
 ALGORITHM = "HS256"
+AUDIENCE = "authenticated"
 
 Claims = Mapping[str, Any]
 
@@ -29,14 +30,14 @@ def verify(token: str, secret: str) -> Claims:
 
     Raises:
         TokenExpiredError: the signature is right and `exp` has passed.
-        TokenError: malformed, signed with another key or algorithm, or without `role` or `exp`.
+        TokenError: malformed, signed with another key or algorithm, for another audience, or
+            without `role` or `exp`.
     """
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
             secret,
             algorithms=[ALGORITHM],
-            # The audience is not checked by hosted PostgREST or Realtime either: keys have none.
             options={"require": ["exp", "role"], "verify_aud": False},
         )
     except jwt.ExpiredSignatureError as error:
@@ -47,6 +48,12 @@ def verify(token: str, secret: str) -> Claims:
         raise TokenError("signature is invalid") from error
     except jwt.InvalidTokenError as error:
         raise TokenError("token is malformed") from error
+    # As PostgREST takes it: keys name no audience, and pass.
+    audience = claims.get("aud")
+    if audience is not None and AUDIENCE not in (
+        audience if isinstance(audience, list) else [audience]
+    ):
+        raise TokenError("token is for another audience")
     return claims
 
 

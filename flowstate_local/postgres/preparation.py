@@ -28,6 +28,7 @@ def bootstrap(connection: psycopg.Connection, keys: Keys) -> None:
         logins = {
             "postgres": keys.postgres_password,
             "authenticator": keys.authenticator_password,
+            "supabase_auth_admin": keys.auth_admin_password,
         }
         for role, password in logins.items():
             connection.execute(

@@ -33,8 +33,10 @@ create function public.too_many() returns void language plpgsql as $$ begin
         detail = '{"status": 429, "headers": {"Retry-After": "7"}}';
 end $$;
 create function public.wait(seconds float) returns void language sql as 'select pg_sleep(seconds)';
-grant execute on function public.whoami(), public.too_many(), public.wait(float)
-    to anon, authenticated, service_role;
+create function public.request_headers() returns jsonb language sql stable
+    as 'select current_setting(''request.headers'')::jsonb';
+grant execute on function public.whoami(), public.too_many(), public.wait(float),
+    public.request_headers() to anon, authenticated, service_role;
 
 -- On `user:<id>` the migrations let its user receive; a room of one's own takes messages as well.
 create policy own_room on realtime.messages for select to authenticated
@@ -81,12 +83,12 @@ async def make_client(info: StackInfo) -> AsyncIterator[MakeClient]:
     """Makes supabase-py clients, by default with the publishable key."""
     async with contextlib.AsyncExitStack() as cleanup:
 
-        async def make(key: str | None = None) -> AsyncClient:
+        async def make(key: str | None = None, *, url: str | None = None) -> AsyncClient:
             session = await cleanup.enter_async_context(httpx.AsyncClient())
             options = AsyncClientOptions(
                 auto_refresh_token=False, persist_session=False, httpx_client=session
             )
-            client = await acreate_client(info.api_url, key or info.publishable_key, options)
+            client = await acreate_client(url or info.api_url, key or info.publishable_key, options)
             cleanup.push_async_callback(client.realtime.close)
             return client
 

@@ -1,6 +1,7 @@
 """`/auth/v1` for users, through supabase-py: it raises its usual errors."""
 
 import time
+from typing import Literal
 
 import aiohttp
 import jwt
@@ -141,7 +142,12 @@ async def test_an_unknown_refresh_token_is_refused(client: AsyncClient) -> None:
     [("global", False, False), ("local", False, True), ("others", True, False)],
 )
 async def test_signing_out_ends_the_sessions_of_its_scope(
-    sign_up: SignUp, make_client: MakeClient, scope: str, mine_lives: bool, other_lives: bool
+    sign_up: SignUp,
+    make_client: MakeClient,
+    admin: AsyncClient,
+    scope: Literal["global", "local", "others"],
+    mine_lives: bool,
+    other_lives: bool,
 ) -> None:
     person = await sign_up()
     elsewhere = await make_client()
@@ -149,7 +155,7 @@ async def test_signing_out_ends_the_sessions_of_its_scope(
         {"email": person.email, "password": PASSWORD}
     )
     assert signed_in.session is not None
-    await person.client.auth.admin.sign_out(person.access_token, scope)  # type: ignore[arg-type]
+    await admin.auth.admin.sign_out(person.access_token, scope)
     for token, lives in (
         (person.access_token, mine_lives),
         (signed_in.session.access_token, other_lives),

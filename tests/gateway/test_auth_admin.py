@@ -127,6 +127,55 @@ async def test_a_deleted_user_is_refused_everywhere(
     await client.auth.sign_up({"email": person.email, "password": PASSWORD})
 
 
+async def test_a_trigger_that_refuses_a_deletion_is_heard_and_nothing_is_gone(
+    admin: AsyncClient, sign_up: SignUp, database: psycopg.Connection
+) -> None:
+    person = await sign_up()
+    database.execute(
+        """create function public.keep() returns trigger language plpgsql as $$ begin
+               raise sqlstate 'PT409' using message = 'still running', hint = 'try again later';
+           end $$"""
+    )
+    # After the row and all that hangs on it went, so that there is something to undo.
+    database.execute(
+        """create constraint trigger keep after delete on auth.users
+               for each row execute function public.keep()"""
+    )
+    try:
+        with pytest.raises(AuthApiError, match="still running") as refused:
+            await admin.auth.admin.delete_user(person.id)
+    finally:
+        database.execute("drop function public.keep() cascade")
+    assert (refused.value.status, refused.value.code) == (409, "PT409")
+    answer = await person.client.auth.get_user()
+    assert answer is not None
+    await person.client.auth.refresh_session()
+    await admin.auth.admin.delete_user(person.id)
+
+
+async def test_auth_may_do_nothing_outside_its_schema(
+    admin: AsyncClient, database: psycopg.Connection
+) -> None:
+    database.execute(
+        """create function public.note() returns trigger language plpgsql as $$ begin
+               insert into public.notes (user_id, body) values (new.id, 'new'); return new;
+           end $$"""
+    )
+    database.execute(
+        "create trigger note after insert on auth.users for each row execute function public.note()"
+    )
+    try:
+        email = new_email()
+        with pytest.raises(AuthApiError) as refused:
+            await admin.auth.admin.create_user({"email": email, "password": PASSWORD})
+        assert refused.value.status == 500
+        # As hosted, such a trigger's function runs as its owner.
+        database.execute("alter function public.note() security definer")
+        await admin.auth.admin.create_user({"email": email, "password": PASSWORD})
+    finally:
+        database.execute("drop function public.note() cascade")
+
+
 async def test_a_row_marked_as_deleted_cannot_sign_in_whoever_marked_it(
     sign_up: SignUp, client: AsyncClient, database: psycopg.Connection
 ) -> None:

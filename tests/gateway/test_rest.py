@@ -61,6 +61,31 @@ async def test_filters_are_passed_on_as_they_were_written(
     assert found.data == [{"body": body}]
 
 
+async def test_sql_sees_by_which_way_a_request_came(
+    http: aiohttp.ClientSession, info: StackInfo
+) -> None:
+    url = f"{info.api_url}/rest/v1/rpc/request_headers"
+    plain = {"apikey": info.publishable_key, "X-Client-Info": "flowstate-test/1"}
+    async with http.post(url, json={}, headers=plain) as answer:
+        seen = await answer.json()
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+    assert seen["x-forwarded-proto"] == "http"
+    assert seen["x-forwarded-host"] == info.api_url.removeprefix("http://")
+    assert seen["x-client-info"] == "flowstate-test/1"
+
+    through_proxies = {
+        **plain,
+        "X-Forwarded-For": "203.0.113.7, 198.51.100.2",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "app.example.com",
+    }
+    async with http.post(url, json={}, headers=through_proxies) as answer:
+        seen = await answer.json()
+    assert seen["x-forwarded-for"] == "203.0.113.7, 198.51.100.2, 127.0.0.1"
+    assert seen["x-forwarded-proto"] == "https"
+    assert seen["x-forwarded-host"] == "app.example.com"
+
+
 async def test_large_bodies_stream_both_ways(sign_up: SignUp) -> None:
     person = await sign_up()
     large = "x" * 3_000_000

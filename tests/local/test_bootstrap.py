@@ -58,7 +58,7 @@ def test_roles_have_the_attributes_of_hosted_ones(admin: psycopg.Connection) -> 
         "authenticator": {"login"},
         "postgres": {"login", "inherit", "bypassrls", "createdb", "createrole", "repl"},
         "supabase_admin": set(attributes),
-        "supabase_auth_admin": {"login", "createrole"},
+        "supabase_auth_admin": {"login"},
         "supabase_realtime_admin": set(),
         "dashboard_user": {"inherit", "createdb", "createrole", "repl"},
     }
@@ -139,6 +139,19 @@ def test_migrations_may_use_auth_users_but_make_nothing_in_auth(
     assert postgres.execute("select user_id from public.mine").fetchall() == [(user,)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         postgres.execute("create table auth.mine (id int)")
+
+
+def test_migrations_may_let_auth_call_a_function_of_theirs(postgres: psycopg.Connection) -> None:
+    postgres.execute("create function public.hook() returns int language sql return 1")
+    postgres.execute("revoke execute on function public.hook() from public")
+    postgres.execute("grant usage on schema public to supabase_auth_admin")
+    postgres.execute("grant execute on function public.hook() to supabase_auth_admin")
+    row = postgres.execute(
+        "select has_function_privilege('supabase_auth_admin', 'public.hook()', 'execute'),"
+        " has_schema_privilege('supabase_auth_admin', 'public', 'usage'),"
+        " has_function_privilege('anon', 'public.hook()', 'execute')"
+    ).fetchone()
+    assert row == (True, True, False)
 
 
 @pytest.mark.parametrize("role", API_ROLES)

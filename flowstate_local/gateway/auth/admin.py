@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from ..database import DATABASE, Cursor
+from ..database import Cursor
 from . import bodies, passwords, sessions, users
 from .callers import require_admin
 from .errors import AuthError, email_taken, validation_failed
+from .transactions import transaction
 
 PREFIX = "/auth/v1/admin/users"
 
@@ -35,7 +36,7 @@ async def create(request: web.Request) -> web.Response:
     if body.password is not None:
         passwords.check(body.password)
         password_hash = await passwords.hash_password(body.password)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         if await users.by_email(cursor, body.email):
             raise email_taken()
         user = await users.create(
@@ -58,7 +59,7 @@ async def list_page(request: web.Request) -> web.Response:
     require_admin(request)
     number = _count(request, "page", default=1, most=1_000_000)
     size = _count(request, "per_page", default=DEFAULT_PAGE_SIZE, most=MAX_PAGE_SIZE)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         rows, total = await users.page(cursor, number=number, size=size)
     last = max(1, -(-total // size))
     links = [f'<{PREFIX}?page={last}&per_page={size}>; rel="last"']
@@ -72,7 +73,7 @@ async def list_page(request: web.Request) -> web.Response:
 
 async def get(request: web.Request) -> web.Response:
     require_admin(request)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user = await _addressed_user(request, cursor)
     return web.json_response(users.view(user))
 
@@ -81,7 +82,7 @@ async def update(request: web.Request) -> web.Response:
     """Change what is given; metadata is merged key by key, null takes a key out."""
     require_admin(request)
     body = await bodies.read(request, bodies.AdminUser)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user = await _addressed_user(request, cursor)
         changes = _plain_changes(body, user)
         if body.email is not None and body.email != user["email"]:
@@ -100,7 +101,7 @@ async def delete(request: web.Request) -> web.Response:
     """Delete a user; with `should_soft_delete` the emptied row stays, so that its id does."""
     require_admin(request)
     body = await bodies.read(request, bodies.AdminDelete)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user = await _addressed_user(request, cursor)
         await users.remove(cursor, user["id"], soft=body.should_soft_delete)
     return web.json_response({})

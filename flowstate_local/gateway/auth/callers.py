@@ -11,7 +11,7 @@ from ..keys import BEARER
 from ..tokens import TokenError, verify
 from . import sessions, users
 from .errors import AuthError, bad_jwt
-from .sessions import Issuer
+from .issuer import Issuer
 
 ISSUER = web.AppKey("issuer", Issuer)
 

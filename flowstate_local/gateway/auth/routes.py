@@ -4,10 +4,12 @@ from typing import Any, cast, get_args
 
 from aiohttp import web
 
-from ..database import DATABASE
+from ..database import Cursor
 from . import bodies, passwords, sessions, users
 from .callers import ISSUER, signed_in_user
+from .devices import Device
 from .errors import AuthError, email_taken, invalid_credentials, validation_failed
+from .transactions import transaction
 
 SETTINGS = {
     "external": {"email": True, "phone": False, "anonymous_users": False},
@@ -44,7 +46,7 @@ async def sign_up(request: web.Request) -> web.Response:
         raise validation_failed("Signup requires a valid email address and password")
     passwords.check(body.password)
     password_hash = await passwords.hash_password(body.password)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         if await users.by_email(cursor, body.email):
             raise AuthError(422, "user_already_exists", "User already registered")
         user = await users.create(
@@ -55,7 +57,9 @@ async def sign_up(request: web.Request) -> web.Response:
             user_metadata=body.data or {},
             app_metadata={},
         )
-        session = await sessions.start(cursor, user, request.app[ISSUER])
+    # As hosted, in a transaction of its own: who is refused a token has signed up all the same.
+    async with transaction(request) as cursor:
+        session = await _start(request, cursor, user)
     return web.json_response(session)
 
 
@@ -71,7 +75,7 @@ async def token(request: web.Request) -> web.Response:
 
 async def _password_grant(request: web.Request) -> dict[str, Any]:
     body = await bodies.read(request, bodies.PasswordGrant)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user = await users.by_email(cursor, body.email)
         if user is None or not await passwords.matches(body.password, user["encrypted_password"]):
             raise invalid_credentials()
@@ -79,22 +83,28 @@ async def _password_grant(request: web.Request) -> dict[str, Any]:
             raise AuthError(400, "user_banned", "User is banned")
         if user["email_confirmed_at"] is None:
             raise AuthError(400, "email_not_confirmed", "Email not confirmed")
-        return await sessions.start(cursor, user, request.app[ISSUER])
+        return await _start(request, cursor, user)
+
+
+async def _start(request: web.Request, cursor: Cursor, user: users.Row) -> dict[str, Any]:
+    return await sessions.start(cursor, user, Device.of(request), request.app[ISSUER])
 
 
 async def _refresh_grant(request: web.Request) -> dict[str, Any]:
     body = await bodies.read(request, bodies.RefreshGrant)
     if not body.refresh_token:
         raise validation_failed("refresh_token required")
-    async with request.app[DATABASE].transaction() as cursor:
-        answer = await sessions.refresh(cursor, body.refresh_token, request.app[ISSUER])
+    async with transaction(request) as cursor:
+        answer = await sessions.refresh(
+            cursor, body.refresh_token, Device.of(request), request.app[ISSUER]
+        )
     if isinstance(answer, AuthError):
         raise answer
     return answer
 
 
 async def get_user(request: web.Request) -> web.Response:
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user, _ = await signed_in_user(request, cursor)
     return web.json_response(users.view(user))
 
@@ -102,7 +112,7 @@ async def get_user(request: web.Request) -> web.Response:
 async def update_user(request: web.Request) -> web.Response:
     """Change one's own address, password or user_metadata; all at once, without mails."""
     body = await bodies.read(request, bodies.UserUpdate)
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user, session_id = await signed_in_user(request, cursor)
         changes: dict[str, Any] = {}
         if body.email is not None and body.email != user["email"]:
@@ -128,7 +138,7 @@ async def logout(request: web.Request) -> web.Response:
     scope = request.query.get("scope", "global")
     if scope not in get_args(sessions.LogoutScope):
         raise validation_failed(f"Unsupported logout scope {scope[:20]!r}")
-    async with request.app[DATABASE].transaction() as cursor:
+    async with transaction(request) as cursor:
         user, session_id = await signed_in_user(request, cursor)
         await sessions.end(cursor, user["id"], session_id, cast(sessions.LogoutScope, scope))
     return web.Response(status=204)

@@ -8,66 +8,32 @@ A refresh token is good for one exchange. Presented again, it is answered
 """
 
 import secrets
-import time
 import uuid
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..database import Cursor
-from ..tokens import sign
 from . import users
+from .devices import Device
 from .errors import AuthError
+from .issuer import Issuer
 
-ACCESS_TOKEN_SECONDS = 3600
 REUSE_INTERVAL_SECONDS = 10
 
 LogoutScope = Literal["global", "local", "others"]
 
 
-@dataclass(frozen=True)
-class Issuer:
-    """Makes the session object that a client gets for a user and a refresh token."""
+async def start(cursor: Cursor, user: users.Row, device: Device, issuer: Issuer) -> dict[str, Any]:
+    """Sign a user in: a new session with its first refresh token.
 
-    issuer: str
-    jwt_secret: str
-
-    def session(self, user: users.Row, session: users.Row, refresh_token: str) -> dict[str, Any]:
-        issued_at = int(time.time())
-        expires_at = issued_at + ACCESS_TOKEN_SECONDS
-        claims = {
-            "iss": self.issuer,
-            "sub": user["id"],
-            "aud": user["aud"],
-            "exp": expires_at,
-            "iat": issued_at,
-            "email": user["email"] or "",
-            "phone": "",
-            "app_metadata": user["raw_app_meta_data"] or {},
-            "user_metadata": user["raw_user_meta_data"] or {},
-            "role": user["role"],
-            "aal": session["aal"],
-            "amr": [{"method": "password", "timestamp": session["signed_in_at"]}],
-            "session_id": session["id"],
-            "is_anonymous": user["is_anonymous"],
-        }
-        return {
-            "access_token": sign(claims, self.jwt_secret),
-            "token_type": "bearer",
-            "expires_in": ACCESS_TOKEN_SECONDS,
-            "expires_at": expires_at,
-            "refresh_token": refresh_token,
-            "user": users.view(user),
-        }
-
-
-async def start(cursor: Cursor, user: users.Row, issuer: Issuer) -> dict[str, Any]:
-    """Sign a user in: a new session with its first refresh token."""
+    Raises:
+        AuthError: the access token hook refused, or failed.
+    """
     session_id = str(uuid.uuid4())
     await cursor.execute(
-        """insert into auth.sessions (id, user_id, aal, created_at, updated_at)
-           values (%s, %s, 'aal1', clock_timestamp(), clock_timestamp())
+        """insert into auth.sessions (id, user_id, aal, created_at, updated_at, user_agent, ip)
+           values (%s, %s, 'aal1', clock_timestamp(), clock_timestamp(), %s, %s)
            returning id::text, aal::text, extract(epoch from created_at)::bigint as signed_in_at""",
-        (session_id, user["id"]),
+        (session_id, user["id"], device.user_agent, device.address),
     )
     session = await cursor.fetchone()
     assert session is not None
@@ -79,16 +45,18 @@ async def start(cursor: Cursor, user: users.Row, issuer: Issuer) -> dict[str, An
     signed_in = await cursor.fetchone()
     assert signed_in is not None
     token = await _new_token(cursor, user["id"], session_id, parent=None)
-    return issuer.session(signed_in, session, token)
+    return await issuer.session(cursor, signed_in, session, token, "password")
 
 
-async def refresh(cursor: Cursor, token: str, issuer: Issuer) -> dict[str, Any] | AuthError:
+async def refresh(
+    cursor: Cursor, token: str, device: Device, issuer: Issuer
+) -> dict[str, Any] | AuthError:
     """Exchange a refresh token.
 
     Theft is returned, not raised: the revocation has to be committed together with the refusal.
 
     Raises:
-        AuthError: unknown token, ended session, or a banned or deleted user.
+        AuthError: unknown token, ended session, a banned or deleted user, or the hook refused.
     """
     presented = await _find_token(cursor, token)
     if presented is None:
@@ -109,19 +77,28 @@ async def refresh(cursor: Cursor, token: str, issuer: Issuer) -> dict[str, Any] 
     if user["is_banned"]:
         raise AuthError(400, "user_banned", "Invalid Refresh Token: User Banned")
 
+    issued = None
     if not presented["revoked"]:
         await _revoke(cursor, "token = %s", token)
     else:
         active = await _active_token(cursor, session["id"])
         if active is not None and active["parent"] == token:
-            return issuer.session(user, session, active["token"])
+            issued = active["token"]
         # Without an active token theft was seen before: a session never comes back from that.
-        if active is None or presented["age_seconds"] > REUSE_INTERVAL_SECONDS:
+        elif active is None or presented["age_seconds"] > REUSE_INTERVAL_SECONDS:
             await _revoke(cursor, "session_id = %s", session["id"])
             message = "Invalid Refresh Token: Already Used"
             return AuthError(400, "refresh_token_already_used", message)
-    new = await _new_token(cursor, user["id"], session["id"], parent=token)
-    return issuer.session(user, session, new)
+    if issued is None:
+        issued = await _new_token(cursor, user["id"], session["id"], parent=token)
+    answer = await issuer.session(cursor, user, session, issued, "token_refresh")
+    # After the hook, as hosted: it sees when and from where the session was refreshed before.
+    await cursor.execute(
+        """update auth.sessions set refreshed_at = clock_timestamp() at time zone 'UTC',
+               updated_at = clock_timestamp(), user_agent = %s, ip = %s where id = %s""",
+        (device.user_agent, device.address, session["id"]),
+    )
+    return answer
 
 
 async def exists(cursor: Cursor, session_id: str, user_id: str) -> bool:
