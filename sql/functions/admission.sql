@@ -104,29 +104,27 @@ declare
 begin
   -- The row of each user is the gate of admission: made if new, then locked in order of user_id.
   insert into private.user_queue (user_id, tier, weight, max_running, suspended)
-  select distinct on (p.user_id) p.user_id, t.tier, t.weight, t.max_running, p.suspended_at is not null
+  select distinct on (e.user_id) e.user_id, e.tier, e.weight, e.max_running, e.suspended
     from unnest(flow_ids) i(flow_id)
     join public.flows f on f.id = i.flow_id
-    join public.user_profiles p on p.user_id = f.user_id
-    join public.subscription_tiers t on t.tier = p.tier
+    join private.effective_limits e on e.user_id = f.user_id
    where not exists (select 1 from private.user_queue q where q.user_id = f.user_id)
-   order by p.user_id
+   order by e.user_id
   on conflict do nothing;
   perform 1 from private.user_queue q
     where q.user_id in (select f.user_id from unnest(flow_ids) i(flow_id) join public.flows f on f.id = i.flow_id)
     order by q.user_id for update;
 
   for v_item in
-    select i.n::integer as n, f.user_id, f.id as flow_id, f.is_enabled, p.suspended_at, k.execution_id as known_id,
-           i.run_at, i.on_limit, t.hour_limit, t.day_limit, t.month_limit,
+    select i.n::integer as n, f.user_id, f.id as flow_id, f.is_enabled, e.suspended, k.execution_id as known_id,
+           i.run_at, i.on_limit, e.hour_limit, e.day_limit, e.month_limit,
            -- The first item with the same key; the later ones are the same execution.
            case when i.idempotency_key is not null
                 then (min(i.n) over (partition by f.user_id, i.idempotency_key))::integer end as first_n
       from unnest(flow_ids, idempotency_keys, run_ats, on_limits) with ordinality
            i(flow_id, idempotency_key, run_at, on_limit, n)
       left join public.flows f on f.id = i.flow_id
-      left join public.user_profiles p on p.user_id = f.user_id
-      left join public.subscription_tiers t on t.tier = p.tier
+      left join private.effective_limits e on e.user_id = f.user_id
       -- A key stands for its execution for a day.
       left join private.idempotency_keys k
         on k.user_id = f.user_id and k.idempotency_key = i.idempotency_key
@@ -142,7 +140,7 @@ begin
     elsif v_item.first_n < v_index and v_ids[v_item.first_n] is not null then
       v_ids[v_index] := v_ids[v_item.first_n];
       v_duplicates[v_index] := true;
-    elsif v_item.suspended_at is not null then
+    elsif v_item.suspended then
       v_refused[v_index] := 'suspended';
     elsif not v_item.is_enabled then
       v_refused[v_index] := 'flow_disabled';
@@ -208,13 +206,12 @@ begin
     -- Who becomes active starts at the clock of those who are: an idle user saves up nothing.
     update private.user_queue q
        set available = q.available + n.available,
-           tier = t.tier, weight = t.weight, max_running = t.max_running,
+           tier = e.tier, weight = e.weight, max_running = e.max_running,
            virtual_time = case when q.available = 0 and q.running = 0
                                then greatest(q.virtual_time, s.virtual_time) else q.virtual_time end
       from (select a.user_id, count(*) filter (where a.state = 'available') as available
               from accepted a group by a.user_id) n
-      join public.user_profiles p on p.user_id = n.user_id
-      join public.subscription_tiers t on t.tier = p.tier
+      join private.effective_limits e on e.user_id = n.user_id
      cross join private.queue_state s
      where q.user_id = n.user_id
   )

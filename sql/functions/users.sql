@@ -21,34 +21,25 @@ security definer
 set search_path = ''
 as $$
 begin
-  update private.user_queue q
-     set tier = t.tier, weight = t.weight, max_running = t.max_running, suspended = new.suspended_at is not null
-    from public.subscription_tiers t
-   where q.user_id = new.user_id and t.tier = new.tier;
-  return new;
+  perform private.refresh_queue_rows(array[new.user_id]);
+  return null;
 end
 $$;
-comment on function private.apply_profile_to_queue() is 'Trigger: a changed tier or suspension acts on the next claim.';
+comment on function private.apply_profile_to_queue() is 'Trigger: a changed tier, suspension or deletion acts on the next claim.';
 
-create or replace trigger apply_profile_to_queue after update of tier, suspended_at on public.user_profiles
-for each row execute function private.apply_profile_to_queue();
+create or replace trigger apply_profile_to_queue after update of tier, suspended_at, deletion_requested_at
+on public.user_profiles for each row execute function private.apply_profile_to_queue();
 
 create or replace function private.apply_tier_to_queue() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  v_users uuid[];
 begin
-  -- The rows of idle users are refreshed when they enqueue next. In order of user_id, as everywhere.
-  select array_agg(q.user_id) into v_users from private.user_queue q
-   where q.tier = new.tier and (q.available > 0 or q.running > 0);
-  perform 1 from private.user_queue q where q.user_id = any (v_users) order by q.user_id for update;
-  update private.user_queue q
-     set weight = new.weight, max_running = new.max_running
-   where q.user_id = any (v_users) and q.tier = new.tier;
-  return new;
+  -- The rows of idle users are refreshed when they enqueue next.
+  perform private.refresh_queue_rows(array(
+    select q.user_id from private.user_queue q where q.tier = new.tier and (q.available > 0 or q.running > 0)));
+  return null;
 end
 $$;
 comment on function private.apply_tier_to_queue() is 'Trigger: changed tier limits act on the next claim of its active users.';

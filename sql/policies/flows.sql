@@ -3,9 +3,13 @@ alter table public.flows enable row level security;
 revoke all on public.flows from public, anon, authenticated, service_role;
 grant select, delete on public.flows to authenticated;
 grant insert (
-    user_id, name, kind, definition, is_enabled, max_attempts, deadline_seconds
+    user_id, name, kind, definition, is_enabled, max_attempts, deadline_seconds,
+    burst_limit, burst_seconds, hour_limit, day_limit
 ) on public.flows to authenticated;
-grant update (name, kind, definition, is_enabled, max_attempts, deadline_seconds) on public.flows to authenticated;
+grant update (
+    name, kind, definition, is_enabled, max_attempts, deadline_seconds,
+    burst_limit, burst_seconds, hour_limit, day_limit
+) on public.flows to authenticated;
 grant select, insert, update, delete on public.flows to service_role;
 
 drop policy if exists "users read their own" on public.flows;

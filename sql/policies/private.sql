@@ -1,6 +1,8 @@
 -- Internals: no API role may touch them. The queue functions run as their owner.
 alter table private.user_queue enable row level security;
 revoke all on private.user_queue from public, anon, authenticated, service_role;
+alter table private.flow_windows enable row level security;
+revoke all on private.flow_windows from public, anon, authenticated, service_role;
 alter table private.queue_state enable row level security;
 revoke all on private.queue_state from public, anon, authenticated, service_role;
 alter table private.idempotency_keys enable row level security;

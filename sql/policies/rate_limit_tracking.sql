@@ -1,8 +1,8 @@
--- A user reads their own acceptances; admission writes them.
+-- A user reads their own acceptances. Only admission adds any: what is counted of them would not know of others.
 alter table public.rate_limit_tracking enable row level security;
 revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
 grant select on public.rate_limit_tracking to authenticated;
-grant select, insert, update, delete on public.rate_limit_tracking to service_role;
+grant select, update, delete on public.rate_limit_tracking to service_role;
 
 drop policy if exists "users read their own" on public.rate_limit_tracking;
 create policy "users read their own" on public.rate_limit_tracking

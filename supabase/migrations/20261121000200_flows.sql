@@ -10,9 +10,14 @@ create table public.flows (
     is_enabled boolean not null default true,
     max_attempts integer not null default 5 check (max_attempts between 1 and 25),
     deadline_seconds integer not null default 300 check (deadline_seconds between 5 and 300),
+    burst_limit integer check (burst_limit between 1 and 1000000),
+    burst_seconds integer not null default 60 check (burst_seconds between 1 and 3600),
+    hour_limit integer check (hour_limit between 1 and 1000000),
+    day_limit integer check (day_limit between 1 and 10000000),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    unique (user_id, name)
+    unique (user_id, name),
+    check (hour_limit <= day_limit)
 );
 comment on table public.flows is 'A named list of steps owned by one user.';
 comment on column public.flows.kind is 'Which kind of endpoint runs it: it is matched with apps_script_instances.kind.';
@@ -20,6 +25,10 @@ comment on column public.flows.definition is '{"steps": [{"name", "type", "args"
 comment on column public.flows.version is 'Goes up by one with every change of the definition; kept by trigger.';
 comment on column public.flows.max_attempts is 'After so many spent attempts the execution becomes a dead letter.';
 comment on column public.flows.deadline_seconds is 'Run time that one attempt may use on the far side, in seconds; web apps are cut at 300.';
+comment on column public.flows.burst_limit is 'Executions of this flow accepted in any burst_seconds; null: as many as the user may.';
+comment on column public.flows.burst_seconds is 'Length of the burst window, in seconds.';
+comment on column public.flows.hour_limit is 'Executions of this flow accepted in any 3,600 s, within the user''s own limit; null: as many as the user may.';
+comment on column public.flows.day_limit is 'Executions of this flow accepted in any 86,400 s, within the user''s own limit; null: as many as the user may.';
 
 create table public.flow_versions (
     flow_id uuid not null references public.flows (id) on delete cascade,

@@ -76,7 +76,13 @@ create table private.user_queue (
     available integer not null default 0 check (available >= 0),
     virtual_time double precision not null default 0,
     blocked_until timestamptz,
-    suspended boolean not null default false
+    suspended boolean not null default false,
+    hour_from timestamptz,
+    hour_used bigint not null default 0,
+    day_from timestamptz,
+    day_used bigint not null default 0,
+    month_from timestamptz,
+    month_used bigint not null default 0
 ) with (
     fillfactor = 60,
     autovacuum_vacuum_scale_factor = 0,
@@ -87,6 +93,8 @@ comment on table private.user_queue is
 'One row per user who ever queued something: the unit of admission, concurrency and fairness. Locked first by every verb, in order of user_id.';
 comment on column private.user_queue.available is 'Rows of this user in state available; with running it decides who is claimable, without a look at the backlog.';
 comment on column private.user_queue.virtual_time is 'Service received, divided by weight. The claim serves the least first.';
+comment on column private.user_queue.hour_from is 'hour_used counts the acceptances after this moment; null: it has to be counted anew. So for day and month.';
+comment on column private.user_queue.hour_used is 'A cache of what rate_limit_tracking says, so that an acceptance is looked at twice: when it comes and when it leaves the window.';
 
 create table private.queue_state (
     id boolean primary key default true check (id),
@@ -109,11 +117,25 @@ create table public.rate_limit_tracking (
     user_id uuid not null,
     accepted_at timestamptz not null,
     execution_id uuid not null,
+    flow_id uuid,
     primary key (user_id, accepted_at, execution_id)
 ) partition by range (accepted_at);
 comment on table public.rate_limit_tracking is
-'One row per accepted execution, partitioned by day: the sliding windows of the limits are counted from it. A deferred one counts at its moment.';
+'One row per accepted execution, partitioned by day: the sliding windows of the limits are counted from it. A deferred one counts at its moment. Only admission adds rows.';
+comment on column public.rate_limit_tracking.flow_id is 'Set for executions of flows that had limits of their own when this was accepted.';
 create table partitions.rate_limit_tracking_default partition of public.rate_limit_tracking default;
+
+create table private.flow_windows (
+    flow_id uuid primary key references public.flows (id) on delete cascade,
+    burst_from timestamptz,
+    burst_used bigint not null default 0,
+    hour_from timestamptz,
+    hour_used bigint not null default 0,
+    day_from timestamptz,
+    day_used bigint not null default 0
+) with (fillfactor = 60);
+comment on table private.flow_windows is
+'What the flows with limits of their own have used, as hour_used and hour_from of user_queue. Guarded by the row of the user there.';
 
 create table public.execution_logs (
     execution_id uuid not null,

@@ -20,7 +20,7 @@
 --   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
 --   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
 --   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
--- source sql/functions/admission.sql sha256:fffbc1f0311d187018a7413aa249adde4c240ab8244c89f95e51c19d0c7a3722
+-- source sql/functions/admission.sql sha256:d2fcb2c56d709dd354cdd9176ea8abe3fc529c5a7748fd2e122d645406edabdc
 --   creates function private.next_accepted_at(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:5a9ce3e964f43aaf
 --   creates function private.limit_that_holds(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:349d0995f7f1172f
 --   creates function private.accepted_lately(uuid, integer) shape:e71ffaf96f58d87a
@@ -59,6 +59,18 @@
 -- source sql/functions/instances.sql sha256:4980ff83d2d32eb955a7a2eeaa68d3697fcdea435799d06d8bbe704190830507
 --   creates function private.check_instance() shape:42bd38fb441dfefb
 --   creates trigger check_instance on public.apps_script_instances
+-- source sql/functions/limit_overrides.sql sha256:90dc7ea77714da50c83a2d302757bbae9f4519bae2954090ac510700adbba426
+--   creates function private.refresh_queue_rows(uuid[]) shape:99d52ff8ff57ca81
+--   creates function private.apply_override_to_queue() shape:42bd38fb441dfefb
+--   creates trigger apply_override_to_queue on public.user_limit_overrides
+--   creates function private.end_overrides() shape:7264d89dfa245e46
+-- source sql/functions/limit_windows.sql sha256:cbe0d5b530523de855b2f2d99e249adede6fd762d07f43a73a9f3d4df3518611
+--   creates function private.count_since(uuid, uuid, timestamp with time zone, timestamp with time zone, bigint) shape:29b0a244083c2d0d
+--   creates function private.closed_spans(uuid, uuid, timestamp with time zone, bigint, integer, integer) shape:ed978f0762c2ffa2
+--   creates function private.opens_at(tstzmultirange, timestamp with time zone) shape:4351b8766f15a235
+--   creates function private.forget_counts() shape:42bd38fb441dfefb
+--   creates trigger forget_counts_of_deleted on public.rate_limit_tracking
+--   creates trigger forget_counts_of_changed on public.rate_limit_tracking
 -- source sql/functions/maintenance.sql sha256:be7ee5fdd3eca04a7e66e02014b034d144ee4631ec24845a4ffa2cecd89a352f
 --   creates function private.make_partition(text, timestamp with time zone, text) shape:d513df1fb0c52bcd
 --   creates function private.maintain_partitions() shape:14e0ef03c63a6b4d
@@ -70,7 +82,7 @@
 -- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
 --   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
 --   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
--- source sql/functions/settle.sql sha256:67698c99b9a007bec1bb68639f29965a12c91716a9fe5f4a4e15e16b0e109f84
+-- source sql/functions/settle.sql sha256:0cca74f0c52864bc171434ddfceb3df5f48d1064d0ffbc7b630eb1fbd467cdc5
 --   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
 --   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
 --   creates function private.check_results(jsonb) shape:fb389fad621ee5e9
@@ -104,6 +116,10 @@
 -- source sql/functions/tiers.sql sha256:19523c447e7d7ad474e9ba18cdec242f9178afd70326b4704881c8f1cdd79d9c
 --   creates function public.set_tier(text, jsonb, text) shape:93f3820c1bdc3481
 --   creates function public.remove_tier(text, text) shape:afecc28a7f3a12dc
+-- source sql/functions/usage.sql sha256:50ff5fd775edb199154d055b246c0a011c1a5df73e61f2164937d309e0f5c0b1
+--   creates function private.usage_of(uuid) shape:4f3c04b383ecf425
+--   creates function public.get_my_usage() shape:14e0ef03c63a6b4d
+--   creates function public.get_usage_by_tier() shape:c5df4c9edc608db8
 -- source sql/functions/user_admin.sql sha256:7bbe01206aeb3c3bbbcfdab47b8400a92a16ff24c31ccf5c216994a44c0ebc43
 --   creates function public.set_user_tier(uuid, text, text) shape:b120f442e064fa21
 --   creates function public.set_user_role(uuid, text, text) shape:b37dd96bff97f113
@@ -123,7 +139,7 @@
 -- source sql/functions/user_export.sql sha256:bf033e7c926da90123c017b78aba5d5e5e9936f7014d1ed3bec7a4263c865404
 --   creates function private.export_datasets() shape:88c325640609acd6
 --   creates function public.export_user_data(uuid, text, jsonb, integer) shape:f302dd837bb9fd8d
--- source sql/functions/users.sql sha256:59054bc7562c50df796e973cf1157608c698bcdb2a6d22706822426e9a922b4f
+-- source sql/functions/users.sql sha256:26e5c9b4a6ab5d4f59e76342186a23c5a93f7ecb1e46939e4934bc396faf03bd
 --   creates function private.create_user_profile() shape:42bd38fb441dfefb
 --   creates trigger create_user_profile on auth.users
 --   creates function private.apply_profile_to_queue() shape:42bd38fb441dfefb
@@ -154,6 +170,8 @@
 --   creates index public.system_health_checks_component shape:8254ffab3f64da8a
 --   creates index public.error_reports_user shape:8f4fcf201aa3d228
 --   creates index public.error_reports_fingerprint shape:769fddcef4a1b40e
+-- source sql/indexes/rate_limit_tracking.sql sha256:89d385d84e0a0ae4522db754f29d2559a90b22b96ecb61fe454cce6e9fb4a03c
+--   creates index public.rate_limit_tracking_flow shape:f6c2fd90e9935cb9
 -- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
 --   creates index private.user_queue_claimable shape:7ab25310f81ea326
 -- source sql/indexes/users_and_flows.sql sha256:4f923902f82d236e0dfc8dadb45bc3c98cee5f2f21a11e3412208f343d34081e
@@ -186,7 +204,7 @@
 --   creates policy "users delete their own" on public.flow_schedules
 -- source sql/policies/flow_versions.sql sha256:bd45673c2de17c11298aa2d34ea2dafeda391367667ce259b43bedd5d6ee665c
 --   creates policy "users read their own" on public.flow_versions
--- source sql/policies/flows.sql sha256:764330877ba43296aacfa0d2899a12ab46284ead63aa1987c9421e12a81ba6a9
+-- source sql/policies/flows.sql sha256:c823e18522e4295b7d56121ec3740d7fee108189f5142951822ffe2124f25ad9
 --   creates policy "users read their own" on public.flows
 --   creates policy "users insert their own" on public.flows
 --   creates policy "users update their own" on public.flows
@@ -194,9 +212,9 @@
 -- source sql/policies/instance_health_status.sql sha256:a2c8a940b387c9a52b2bb0e3cb848a0ee126f4a6539da67f6a10e509ce752ad0
 -- source sql/policies/load_balancer_config.sql sha256:428208835951c5d9ce03af77aeedc3411b4f4a4be0fcd40b9bfabd3e2fd7d34b
 -- source sql/policies/performance_metrics.sql sha256:fb3869c61938035164182ae5604097bcb933a1060ebe9cf989f5132c6713e75b
--- source sql/policies/private.sql sha256:0ecc7d78cfe562fd31209ed1a31c4023ec8b07f8040e1d21b4cea09bff129a93
+-- source sql/policies/private.sql sha256:82799f52d487c70c572c045760ade96b8084b106c86eecdea7e67e60edcdbd4d
 -- source sql/policies/queue_processors.sql sha256:39b1c8689525eed0a18bc57d02a035c4f9aa5b37c26ab633eaeba6d5e522ca99
--- source sql/policies/rate_limit_tracking.sql sha256:986a9ee84c1909bfe18450293b78bad2b0af17c3d5ef07439d7aac796311cfc2
+-- source sql/policies/rate_limit_tracking.sql sha256:2b324e71617f2bfc9b55076b7be4155a78c9d64d0c029ffda56cfa1864fddc34
 --   creates policy "users read their own" on public.rate_limit_tracking
 -- source sql/policies/realtime_messages.sql sha256:a4475785819cc447877e5aa7824b3dcab2450c22e39f285d3d7d1df22129018e
 --   creates policy "users hear their own channel" on realtime.messages
@@ -654,29 +672,27 @@ declare
 begin
   -- The row of each user is the gate of admission: made if new, then locked in order of user_id.
   insert into private.user_queue (user_id, tier, weight, max_running, suspended)
-  select distinct on (p.user_id) p.user_id, t.tier, t.weight, t.max_running, p.suspended_at is not null
+  select distinct on (e.user_id) e.user_id, e.tier, e.weight, e.max_running, e.suspended
     from unnest(flow_ids) i(flow_id)
     join public.flows f on f.id = i.flow_id
-    join public.user_profiles p on p.user_id = f.user_id
-    join public.subscription_tiers t on t.tier = p.tier
+    join private.effective_limits e on e.user_id = f.user_id
    where not exists (select 1 from private.user_queue q where q.user_id = f.user_id)
-   order by p.user_id
+   order by e.user_id
   on conflict do nothing;
   perform 1 from private.user_queue q
     where q.user_id in (select f.user_id from unnest(flow_ids) i(flow_id) join public.flows f on f.id = i.flow_id)
     order by q.user_id for update;
 
   for v_item in
-    select i.n::integer as n, f.user_id, f.id as flow_id, f.is_enabled, p.suspended_at, k.execution_id as known_id,
-           i.run_at, i.on_limit, t.hour_limit, t.day_limit, t.month_limit,
+    select i.n::integer as n, f.user_id, f.id as flow_id, f.is_enabled, e.suspended, k.execution_id as known_id,
+           i.run_at, i.on_limit, e.hour_limit, e.day_limit, e.month_limit,
            -- The first item with the same key; the later ones are the same execution.
            case when i.idempotency_key is not null
                 then (min(i.n) over (partition by f.user_id, i.idempotency_key))::integer end as first_n
       from unnest(flow_ids, idempotency_keys, run_ats, on_limits) with ordinality
            i(flow_id, idempotency_key, run_at, on_limit, n)
       left join public.flows f on f.id = i.flow_id
-      left join public.user_profiles p on p.user_id = f.user_id
-      left join public.subscription_tiers t on t.tier = p.tier
+      left join private.effective_limits e on e.user_id = f.user_id
       -- A key stands for its execution for a day.
       left join private.idempotency_keys k
         on k.user_id = f.user_id and k.idempotency_key = i.idempotency_key
@@ -692,7 +708,7 @@ begin
     elsif v_item.first_n < v_index and v_ids[v_item.first_n] is not null then
       v_ids[v_index] := v_ids[v_item.first_n];
       v_duplicates[v_index] := true;
-    elsif v_item.suspended_at is not null then
+    elsif v_item.suspended then
       v_refused[v_index] := 'suspended';
     elsif not v_item.is_enabled then
       v_refused[v_index] := 'flow_disabled';
@@ -758,13 +774,12 @@ begin
     -- Who becomes active starts at the clock of those who are: an idle user saves up nothing.
     update private.user_queue q
        set available = q.available + n.available,
-           tier = t.tier, weight = t.weight, max_running = t.max_running,
+           tier = e.tier, weight = e.weight, max_running = e.max_running,
            virtual_time = case when q.available = 0 and q.running = 0
                                then greatest(q.virtual_time, s.virtual_time) else q.virtual_time end
       from (select a.user_id, count(*) filter (where a.state = 'available') as available
               from accepted a group by a.user_id) n
-      join public.user_profiles p on p.user_id = n.user_id
-      join public.subscription_tiers t on t.tier = p.tier
+      join private.effective_limits e on e.user_id = n.user_id
      cross join private.queue_state s
      where q.user_id = n.user_id
   )
@@ -1668,6 +1683,190 @@ for each row execute function private.check_instance();
 
 revoke execute on function private.check_instance() from public;
 
+-- sql/functions/limit_overrides.sql
+-- Exceptions from the tier: they act at once, and go when they have ended.
+
+create or replace function private.refresh_queue_rows(user_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform 1 from private.user_queue q where q.user_id = any (user_ids) order by q.user_id for update;
+  update private.user_queue q
+     set tier = e.tier, weight = e.weight, max_running = e.max_running, suspended = e.suspended
+    from private.effective_limits e
+   where q.user_id = any (user_ids) and e.user_id = q.user_id
+     and (q.tier, q.weight, q.max_running, q.suspended)
+         is distinct from (e.tier, e.weight, e.max_running, e.suspended);
+end
+$$;
+comment on function private.refresh_queue_rows(uuid[]) is
+'Writes into the queue''s rows of users what holds for them now, for the next claim.';
+
+create or replace function private.apply_override_to_queue() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.refresh_queue_rows(array[coalesce(new.user_id, old.user_id)]);
+  return null;
+end
+$$;
+comment on function private.apply_override_to_queue() is 'Trigger: an exception, or its end, acts on the next claim.';
+
+create or replace trigger apply_override_to_queue after insert or update or delete on public.user_limit_overrides
+for each row execute function private.apply_override_to_queue();
+
+create or replace function private.end_overrides() returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_users uuid[];
+begin
+  -- One that is being changed is left to the next call; whoever changes it holds it before the queue's row, as here.
+  select array_agg(o.user_id) into v_users
+    from (select o.user_id from public.user_limit_overrides o
+           where o.ends_at <= clock_timestamp()
+           order by o.user_id limit 1000 for update skip locked) o;
+  if v_users is null then
+    return 0;
+  end if;
+  -- All rows of the queue in order, before the trigger takes them one by one.
+  perform 1 from private.user_queue q where q.user_id = any (v_users) order by q.user_id for update;
+  delete from public.user_limit_overrides o where o.user_id = any (v_users);
+  return cardinality(v_users);
+end
+$$;
+comment on function private.end_overrides() is
+'Removes exceptions that have ended, up to 1,000 in a call, so that weight and running limit of the tier act again. Call it while no other rows are held.';
+
+revoke execute on function private.refresh_queue_rows(uuid[]) from public;
+revoke execute on function private.apply_override_to_queue() from public;
+revoke execute on function private.end_overrides() from public;
+
+-- sql/functions/limit_windows.sql
+-- Sliding windows over rate_limit_tracking. The rows are the truth; the counts beside them save reading them again.
+
+create or replace function private.count_since(
+  user_id uuid, flow_id uuid, since timestamptz, counted_from timestamptz, counted bigint
+) returns bigint
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_from timestamptz := counted_from;
+  v_to timestamptz := since;
+  v_between bigint;
+begin
+  -- The count is moved from one horizon to the other. Over more than a day it is made anew: what is that old may have
+  -- been dropped with its partition.
+  if v_from is null or v_from not between since - interval '1 day' and since + interval '1 day' then
+    v_from := since;
+    v_to := 'infinity';
+  end if;
+  if count_since.flow_id is null then
+    select count(*) into v_between from public.rate_limit_tracking t
+     where t.user_id = count_since.user_id
+       and t.accepted_at > least(v_from, v_to) and t.accepted_at <= greatest(v_from, v_to);
+  else
+    select count(*) into v_between from public.rate_limit_tracking t
+     where t.flow_id = count_since.flow_id
+       and t.accepted_at > least(v_from, v_to) and t.accepted_at <= greatest(v_from, v_to);
+  end if;
+  return case when v_to = 'infinity' then v_between
+              when v_to > v_from then counted - v_between
+              else counted + v_between end;
+end
+$$;
+comment on function private.count_since(uuid, uuid, timestamptz, timestamptz, bigint) is
+'How many executions of a user (or of a flow with limits) were accepted after a moment, from the count after another one.';
+
+create or replace function private.closed_spans(
+  user_id uuid, flow_id uuid, since timestamptz, counted bigint, most integer, seconds integer
+) returns tstzmultirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_window constant interval := make_interval(secs => seconds);
+  v_spans tstzmultirange;
+begin
+  -- Every run of `most` acceptances that fit into one window closes the time in which one more would fit as well: from
+  -- the window's length before its last to the window's length after its first. There are as many runs as acceptances
+  -- that are too many, so both ends of the row of acceptances are read, and not what lies between.
+  if closed_spans.flow_id is null then
+    select range_agg(tstzrange(l.accepted_at - v_window, f.accepted_at + v_window, '()')) into v_spans
+      from (select t.accepted_at, row_number() over (order by t.accepted_at) as n
+              from public.rate_limit_tracking t
+             where t.user_id = closed_spans.user_id and t.accepted_at > since
+             order by t.accepted_at limit counted - most + 1) f
+      join (select t.accepted_at, counted - most + 2 - row_number() over (order by t.accepted_at desc) as n
+              from public.rate_limit_tracking t
+             where t.user_id = closed_spans.user_id and t.accepted_at > since
+             order by t.accepted_at desc limit counted - most + 1) l on l.n = f.n
+     where l.accepted_at - f.accepted_at < v_window;
+  else
+    select range_agg(tstzrange(l.accepted_at - v_window, f.accepted_at + v_window, '()')) into v_spans
+      from (select t.accepted_at, row_number() over (order by t.accepted_at) as n
+              from public.rate_limit_tracking t
+             where t.flow_id = closed_spans.flow_id and t.accepted_at > since
+             order by t.accepted_at limit counted - most + 1) f
+      join (select t.accepted_at, counted - most + 2 - row_number() over (order by t.accepted_at desc) as n
+              from public.rate_limit_tracking t
+             where t.flow_id = closed_spans.flow_id and t.accepted_at > since
+             order by t.accepted_at desc limit counted - most + 1) l on l.n = f.n
+     where l.accepted_at - f.accepted_at < v_window;
+  end if;
+  return coalesce(v_spans, '{}');
+end
+$$;
+comment on function private.closed_spans(uuid, uuid, timestamptz, bigint, integer, integer) is
+'When one more acceptance would overflow a window, as far as acceptances after `since` (of which there are `counted`) decide.';
+
+create or replace function private.opens_at(spans tstzmultirange, moment timestamptz) returns timestamptz
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- The spans are open intervals that do not touch: the end of one is free.
+  return (select upper(s.span) from unnest(spans) s(span) where s.span @> moment);
+end
+$$;
+comment on function private.opens_at(tstzmultirange, timestamptz) is 'The end of the closed span that a moment lies in; null: it lies in none.';
+
+create or replace function private.forget_counts() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform 1 from private.user_queue q where q.user_id in (select c.user_id from changed c) order by q.user_id for update;
+  update private.user_queue q set hour_from = null, day_from = null, month_from = null
+   where q.user_id in (select c.user_id from changed c);
+  update private.flow_windows w set burst_from = null, hour_from = null, day_from = null
+   where w.flow_id in (select c.flow_id from changed c);
+  return null;
+end
+$$;
+comment on function private.forget_counts() is 'Trigger: where acceptances change or go, what was counted of them is counted anew.';
+
+create or replace trigger forget_counts_of_deleted after delete on public.rate_limit_tracking
+referencing old table as changed for each statement execute function private.forget_counts();
+create or replace trigger forget_counts_of_changed after update on public.rate_limit_tracking
+referencing old table as changed for each statement execute function private.forget_counts();
+
+revoke execute on function private.count_since(uuid, uuid, timestamptz, timestamptz, bigint) from public;
+revoke execute on function private.closed_spans(uuid, uuid, timestamptz, bigint, integer, integer) from public;
+revoke execute on function private.opens_at(tstzmultirange, timestamptz) from public;
+revoke execute on function private.forget_counts() from public;
+
 -- sql/functions/maintenance.sql
 -- Partitions made ahead and dropped whole; small tables pruned in bounded steps.
 
@@ -2237,6 +2436,8 @@ begin
            order by q.lease_expires_at
            limit max) e;
   if v_expired is null then
+    -- Every few seconds, and no other row is held here.
+    perform private.end_overrides();
     return;
   end if;
   return query
@@ -2902,6 +3103,126 @@ grant execute on function public.set_tier(text, jsonb, text) to authenticated, s
 revoke execute on function public.remove_tier(text, text) from public, anon, authenticated, service_role;
 grant execute on function public.remove_tier(text, text) to authenticated, service_role;
 
+-- sql/functions/usage.sql
+-- What a user has used of their limits, and what the tiers have.
+
+create or replace function private.usage_of(user_id uuid) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_limits private.effective_limits;
+  v_queue private.user_queue;
+  v_window record;
+  v_deferred bigint;
+  v_counted bigint;
+  v_opens_at timestamptz;
+  v_windows jsonb := '[]';
+begin
+  select * into v_limits from private.effective_limits e where e.user_id = usage_of.user_id;
+  if not found then
+    return null;
+  end if;
+  select * into v_queue from private.user_queue q where q.user_id = usage_of.user_id;
+  v_deferred := private.count_since(usage_of.user_id, null, v_now, null, null);
+  for v_window in
+    select * from (values ('hour', v_limits.hour_limit, 3600, v_queue.hour_from, v_queue.hour_used),
+                          ('day', v_limits.day_limit, 86400, v_queue.day_from, v_queue.day_used),
+                          ('month', v_limits.month_limit, 2592000, v_queue.month_from, v_queue.month_used))
+                  w(name, most, seconds, counted_from, counted)
+  loop
+    v_counted := private.count_since(usage_of.user_id, null, v_now - make_interval(secs => v_window.seconds),
+                                     v_window.counted_from, v_window.counted);
+    v_opens_at := null;
+    if v_counted >= v_window.most then
+      v_opens_at := private.opens_at(
+        private.closed_spans(usage_of.user_id, null, v_now - make_interval(secs => v_window.seconds), v_counted,
+                             v_window.most, v_window.seconds), v_now);
+    end if;
+    v_windows := v_windows || jsonb_build_object(
+      'window', v_window.name, 'limit', v_window.most, 'used', v_counted - v_deferred,
+      -- What is deferred takes room, too: there may be more now than this.
+      'remaining', case when v_opens_at is not null then 0
+                        when v_window.most is not null then greatest(v_window.most - v_counted, 1) end,
+      'resets_at', v_opens_at);
+  end loop;
+  return jsonb_build_object(
+    'tier', v_limits.tier, 'limits', v_windows,
+    'running', coalesce(v_queue.running, 0), 'max_running', v_limits.max_running,
+    'queued', (select count(*) from public.flow_execution_queue q
+                where q.user_id = usage_of.user_id and q.state in ('scheduled', 'available')),
+    'override_ends_at', v_limits.override_ends_at);
+end
+$$;
+comment on function private.usage_of(uuid) is
+'A user''s windows with limit, used, remaining and when the next place frees (null while there is one), and their queue.';
+
+create or replace function public.get_my_usage() returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  if auth.uid() is null then
+    raise sqlstate 'PT401' using message = 'get_my_usage answers the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token; get_user has the usage of others.';
+  end if;
+  return private.usage_of(auth.uid());
+end
+$$;
+comment on function public.get_my_usage() is 'Your limits and what you have used of them, with your running and queued executions.';
+
+create or replace function public.get_usage_by_tier()
+returns table (
+  tier text, users bigint, accepted_last_hour bigint, accepted_last_day bigint, running bigint, queued bigint
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := clock_timestamp();
+begin
+  perform private.require_permission('users.read');
+  return query
+  with accepted as (
+    select p.tier, count(*) as last_day,
+           count(*) filter (where t.accepted_at > v_now - interval '3600 seconds') as last_hour
+      from public.rate_limit_tracking t
+      join public.user_profiles p on p.user_id = t.user_id
+     where t.accepted_at > v_now - interval '86400 seconds' and t.accepted_at <= v_now
+     group by p.tier
+  ),
+  live as (
+    select p.tier, count(*) filter (where q.state = 'running') as running,
+           count(*) filter (where q.state <> 'running') as queued
+      from public.flow_execution_queue q
+      join public.user_profiles p on p.user_id = q.user_id
+     group by p.tier
+  )
+  select t.tier, (select count(*) from public.user_profiles p where p.tier = t.tier),
+         coalesce(a.last_hour, 0), coalesce(a.last_day, 0), coalesce(l.running, 0), coalesce(l.queued, 0)
+    from public.subscription_tiers t
+    left join accepted a on a.tier = t.tier
+    left join live l on l.tier = t.tier
+   order by t.weight, t.tier;
+end
+$$;
+comment on function public.get_usage_by_tier() is
+'Per tier: users, executions accepted in the last hour and day, running and queued. Needs users.read.';
+
+revoke execute on function private.usage_of(uuid) from public;
+revoke execute on function public.get_my_usage() from public, anon, authenticated, service_role;
+grant execute on function public.get_my_usage() to authenticated, service_role;
+revoke execute on function public.get_usage_by_tier() from public, anon, authenticated, service_role;
+grant execute on function public.get_usage_by_tier() to authenticated, service_role;
+
 -- sql/functions/user_admin.sql
 -- What staff changes about a user: tier, role, exceptions, suspension. Each change acts on the next call of the user.
 
@@ -3352,34 +3673,25 @@ security definer
 set search_path = ''
 as $$
 begin
-  update private.user_queue q
-     set tier = t.tier, weight = t.weight, max_running = t.max_running, suspended = new.suspended_at is not null
-    from public.subscription_tiers t
-   where q.user_id = new.user_id and t.tier = new.tier;
-  return new;
+  perform private.refresh_queue_rows(array[new.user_id]);
+  return null;
 end
 $$;
-comment on function private.apply_profile_to_queue() is 'Trigger: a changed tier or suspension acts on the next claim.';
+comment on function private.apply_profile_to_queue() is 'Trigger: a changed tier, suspension or deletion acts on the next claim.';
 
-create or replace trigger apply_profile_to_queue after update of tier, suspended_at on public.user_profiles
-for each row execute function private.apply_profile_to_queue();
+create or replace trigger apply_profile_to_queue after update of tier, suspended_at, deletion_requested_at
+on public.user_profiles for each row execute function private.apply_profile_to_queue();
 
 create or replace function private.apply_tier_to_queue() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  v_users uuid[];
 begin
-  -- The rows of idle users are refreshed when they enqueue next. In order of user_id, as everywhere.
-  select array_agg(q.user_id) into v_users from private.user_queue q
-   where q.tier = new.tier and (q.available > 0 or q.running > 0);
-  perform 1 from private.user_queue q where q.user_id = any (v_users) order by q.user_id for update;
-  update private.user_queue q
-     set weight = new.weight, max_running = new.max_running
-   where q.user_id = any (v_users) and q.tier = new.tier;
-  return new;
+  -- The rows of idle users are refreshed when they enqueue next.
+  perform private.refresh_queue_rows(array(
+    select q.user_id from private.user_queue q where q.tier = new.tier and (q.available > 0 or q.running > 0)));
+  return null;
 end
 $$;
 comment on function private.apply_tier_to_queue() is 'Trigger: changed tier limits act on the next claim of its active users.';
@@ -3513,6 +3825,11 @@ create index if not exists system_health_checks_component on public.system_healt
 create index if not exists error_reports_user on public.error_reports (user_id, last_seen_at desc);
 create index if not exists error_reports_fingerprint on public.error_reports (fingerprint);
 
+-- sql/indexes/rate_limit_tracking.sql
+-- Acceptances of flows that have limits of their own.
+create index if not exists rate_limit_tracking_flow on public.rate_limit_tracking
+(flow_id, accepted_at) where flow_id is not null;
+
 -- sql/indexes/user_queue.sql
 -- Users who can be served, the least served first.
 create index if not exists user_queue_claimable on private.user_queue
@@ -3640,9 +3957,13 @@ alter table public.flows enable row level security;
 revoke all on public.flows from public, anon, authenticated, service_role;
 grant select, delete on public.flows to authenticated;
 grant insert (
-    user_id, name, kind, definition, is_enabled, max_attempts, deadline_seconds
+    user_id, name, kind, definition, is_enabled, max_attempts, deadline_seconds,
+    burst_limit, burst_seconds, hour_limit, day_limit
 ) on public.flows to authenticated;
-grant update (name, kind, definition, is_enabled, max_attempts, deadline_seconds) on public.flows to authenticated;
+grant update (
+    name, kind, definition, is_enabled, max_attempts, deadline_seconds,
+    burst_limit, burst_seconds, hour_limit, day_limit
+) on public.flows to authenticated;
 grant select, insert, update, delete on public.flows to service_role;
 
 drop policy if exists "users read their own" on public.flows;
@@ -3684,6 +4005,8 @@ grant select, insert, update, delete on public.performance_metrics to service_ro
 -- Internals: no API role may touch them. The queue functions run as their owner.
 alter table private.user_queue enable row level security;
 revoke all on private.user_queue from public, anon, authenticated, service_role;
+alter table private.flow_windows enable row level security;
+revoke all on private.flow_windows from public, anon, authenticated, service_role;
 alter table private.queue_state enable row level security;
 revoke all on private.queue_state from public, anon, authenticated, service_role;
 alter table private.idempotency_keys enable row level security;
@@ -3712,11 +4035,11 @@ revoke all on public.queue_processors from public, anon, authenticated, service_
 grant select, insert, update, delete on public.queue_processors to service_role;
 
 -- sql/policies/rate_limit_tracking.sql
--- A user reads their own acceptances; admission writes them.
+-- A user reads their own acceptances. Only admission adds any: what is counted of them would not know of others.
 alter table public.rate_limit_tracking enable row level security;
 revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
 grant select on public.rate_limit_tracking to authenticated;
-grant select, insert, update, delete on public.rate_limit_tracking to service_role;
+grant select, update, delete on public.rate_limit_tracking to service_role;
 
 drop policy if exists "users read their own" on public.rate_limit_tracking;
 create policy "users read their own" on public.rate_limit_tracking

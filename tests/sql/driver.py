@@ -24,7 +24,9 @@ HOT_TABLES = (
     "public.execution_logs",
     "public.dead_letters",
     "public.rate_limit_tracking",
+    "public.user_limit_overrides",
     "public.queue_processors",
+    "private.flow_windows",
     "private.user_queue",
     "private.idempotency_keys",
 )

@@ -14,6 +14,8 @@ USER_VERBS = {
     "enqueue_flow_execution",
     "export_user_data",
     "get_flow_execution_status",
+    "get_my_usage",
+    "get_usage_by_tier",
     "get_user",
     "get_user_activity",
     "get_user_executions",
