@@ -68,4 +68,4 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def test_this_projects_own_configuration_is_understood() -> None:
-    assert access_token_hook(project.ROOT / "supabase" / "config.toml") in (URI, None)
+    assert access_token_hook(project.ROOT / "supabase" / "config.toml") == URI
