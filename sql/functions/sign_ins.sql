@@ -93,14 +93,17 @@ as $$
 declare
   v_ended uuid[];
 begin
+  -- Supabase Auth's session first, as when it is refreshed: Auth locks it, and the hook then writes ours.
+  perform 1 from auth.sessions a
+    where a.id = any (session_ids) and a.user_id = end_sessions.user_id order by a.id for update;
+  -- Refresh tokens go with it.
+  delete from auth.sessions a where a.id = any (session_ids) and a.user_id = end_sessions.user_id;
   with ended as (
     update public.user_sessions s set ended_at = clock_timestamp(), end_reason = 'revoked'
      where s.id = any (session_ids) and s.user_id = end_sessions.user_id and s.ended_at is null
     returning s.id
   )
   select array_agg(e.id order by e.id) into v_ended from ended e;
-  -- Its refresh tokens go with the session of Supabase Auth.
-  delete from auth.sessions a where a.id = any (session_ids) and a.user_id = end_sessions.user_id;
   if v_ended is null then
     return 0;
   end if;

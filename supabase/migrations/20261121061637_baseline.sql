@@ -91,7 +91,7 @@
 --   creates function public.finish_flow_executions(jsonb) shape:3635c7cc840f5284
 --   creates function public.release_flow_executions(jsonb, text) shape:fc1518a5cca484b1
 --   creates function public.rescue_expired_executions(integer) shape:68958204056bd414
--- source sql/functions/sign_ins.sql sha256:b3e94dcc5c1f2920765f03cfaf1aba2f482a04398d317ddb196f559b1c273727
+-- source sql/functions/sign_ins.sql sha256:2e26fa38a61937335223d372e047c4587970232c40c137140d4a7b256f88ced7
 --   creates function public.custom_access_token_hook(jsonb) shape:ba3bf9d7a0211b82
 --   creates function public.revoke_session(uuid) shape:281675bf2c3a73ee
 --   creates function public.revoke_all_sessions(uuid, boolean) shape:ced9d3bc4e553b19
@@ -2557,14 +2557,17 @@ as $$
 declare
   v_ended uuid[];
 begin
+  -- Supabase Auth's session first, as when it is refreshed: Auth locks it, and the hook then writes ours.
+  perform 1 from auth.sessions a
+    where a.id = any (session_ids) and a.user_id = end_sessions.user_id order by a.id for update;
+  -- Refresh tokens go with it.
+  delete from auth.sessions a where a.id = any (session_ids) and a.user_id = end_sessions.user_id;
   with ended as (
     update public.user_sessions s set ended_at = clock_timestamp(), end_reason = 'revoked'
      where s.id = any (session_ids) and s.user_id = end_sessions.user_id and s.ended_at is null
     returning s.id
   )
   select array_agg(e.id order by e.id) into v_ended from ended e;
-  -- Its refresh tokens go with the session of Supabase Auth.
-  delete from auth.sessions a where a.id = any (session_ids) and a.user_id = end_sessions.user_id;
   if v_ended is null then
     return 0;
   end if;

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
+from flowstate_local.processes import wait_for
 from tests.sql.driver import QueueDriver, Row, User
 
 
@@ -134,6 +136,25 @@ def test_nobody_ends_a_sign_in_of_somebody_else(queue: QueueDriver) -> None:
             queue.do(statement, argument)
         assert caught.value.sqlstate in ("PT403", "PT404")
     assert "claims" in token(queue, user, session)
+
+
+def test_a_sign_in_can_be_ended_while_it_is_being_refreshed(queue: QueueDriver) -> None:
+    user = queue.user()
+    session = sign_in(queue, user)
+    refreshing, ending = QueueDriver(queue.url), QueueDriver(queue.url)
+    with ThreadPoolExecutor(1) as pool:
+        with refreshing.connection.transaction():
+            # As Supabase Auth does it: the session is locked, then the hook is called.
+            refreshing.do("select from auth.sessions where id = %s for update", session)
+            answer = pool.submit(revoke, ending, user, session)
+            blocked = "select cardinality(pg_blocking_pids(%s)) > 0"
+            pid = ending.connection.info.backend_pid
+            assert wait_for(lambda: bool(queue.value(blocked, pid)), seconds=20)
+            assert "claims" in token(refreshing, user, session)
+        assert answer.result() == {"revoked": 1}
+    assert "error" in token(queue, user, session)
+    refreshing.close()
+    ending.close()
 
 
 def test_a_sign_out_is_noticed_and_forgotten_in_the_end(queue: QueueDriver) -> None:
