@@ -27,6 +27,9 @@ begin
       return jsonb_build_object('error', jsonb_build_object('http_code', 403, 'message', 'This sign-in was ended.'));
     end if;
     if event ->> 'authentication_method' is distinct from 'token_refresh' then
+      -- The trail looks for the address in the request, of which Supabase Auth tells its session only.
+      perform set_config('request.headers', jsonb_build_object('x-forwarded-for', host(a.ip))::text, true)
+         from auth.sessions a where a.id = v_session;
       perform private.record_activity('session.started', v_user, 'session', v_session::text,
                                       jsonb_build_object('method', event ->> 'authentication_method'));
     end if;

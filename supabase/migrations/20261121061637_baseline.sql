@@ -91,7 +91,7 @@
 --   creates function public.finish_flow_executions(jsonb) shape:3635c7cc840f5284
 --   creates function public.release_flow_executions(jsonb, text) shape:fc1518a5cca484b1
 --   creates function public.rescue_expired_executions(integer) shape:68958204056bd414
--- source sql/functions/sign_ins.sql sha256:2e26fa38a61937335223d372e047c4587970232c40c137140d4a7b256f88ced7
+-- source sql/functions/sign_ins.sql sha256:518110faccee3c4901a82e19dbb0f08e513b41a90a211f5e3a8c676cd0b25c45
 --   creates function public.custom_access_token_hook(jsonb) shape:ba3bf9d7a0211b82
 --   creates function public.revoke_session(uuid) shape:281675bf2c3a73ee
 --   creates function public.revoke_all_sessions(uuid, boolean) shape:ced9d3bc4e553b19
@@ -2491,6 +2491,9 @@ begin
       return jsonb_build_object('error', jsonb_build_object('http_code', 403, 'message', 'This sign-in was ended.'));
     end if;
     if event ->> 'authentication_method' is distinct from 'token_refresh' then
+      -- The trail looks for the address in the request, of which Supabase Auth tells its session only.
+      perform set_config('request.headers', jsonb_build_object('x-forwarded-for', host(a.ip))::text, true)
+         from auth.sessions a where a.id = v_session;
       perform private.record_activity('session.started', v_user, 'session', v_session::text,
                                       jsonb_build_object('method', event ->> 'authentication_method'));
     end if;

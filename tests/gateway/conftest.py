@@ -83,10 +83,18 @@ async def make_client(info: StackInfo) -> AsyncIterator[MakeClient]:
     """Makes supabase-py clients, by default with the publishable key."""
     async with contextlib.AsyncExitStack() as cleanup:
 
-        async def make(key: str | None = None, *, url: str | None = None) -> AsyncClient:
+        async def make(
+            key: str | None = None,
+            *,
+            url: str | None = None,
+            headers: dict[str, str] | None = None,
+        ) -> AsyncClient:
             session = await cleanup.enter_async_context(httpx.AsyncClient())
             options = AsyncClientOptions(
-                auto_refresh_token=False, persist_session=False, httpx_client=session
+                auto_refresh_token=False,
+                persist_session=False,
+                httpx_client=session,
+                headers=headers or {},
             )
             client = await acreate_client(url or info.api_url, key or info.publishable_key, options)
             cleanup.push_async_callback(client.realtime.close)

@@ -29,9 +29,11 @@ select n.nspname || '.' || c.relname
 """
 
 
-async def sign_in(make_client: MakeClient, person: Person) -> AsyncClient:
+async def sign_in(
+    make_client: MakeClient, person: Person, headers: dict[str, str] | None = None
+) -> AsyncClient:
     """The same person on another device."""
-    client = await make_client()
+    client = await make_client(headers=headers)
     await client.auth.sign_in_with_password({"email": person.email, "password": PASSWORD})
     return client
 
@@ -140,6 +142,23 @@ async def test_a_sign_in_that_was_revoked_elsewhere_cannot_refresh(
     await phone.auth.refresh_session()
     [ended] = await rows(phone.table("user_sessions").select("*").eq("id", first))
     assert ended["end_reason"] == "revoked"
+
+
+async def test_a_person_sees_from_where_they_signed_in(
+    sign_up: SignUp, make_client: MakeClient
+) -> None:
+    person = await sign_up()
+    phone = await sign_in(make_client, person, {"X-Forwarded-For": "203.0.113.7, 198.51.100.2"})
+    session_id = (await claims_of(phone))["session_id"]
+    [listed] = await rows(phone.table("user_sessions").select("*").eq("id", session_id))
+    assert listed["address"] == "203.0.113.7"
+    trail = phone.table("user_activity_logs").select("*").eq("object_id", session_id)
+    [started] = await rows(trail)
+    assert (started["action"], started["actor"]) == ("session.started", "auth")
+    assert started["address"] == "203.0.113.7"
+    await call(phone, "revoke_session", session_id=session_id)
+    [_, revoked] = await rows(trail.order("occurred_at"))
+    assert (revoked["action"], revoked["address"]) == ("session.revoked", "203.0.113.7")
 
 
 async def test_all_other_sign_ins_can_be_ended_at_once(
