@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from flowstate_cli.commands import db, flows, instances, queue, worker
+from flowstate_cli.commands import db, flows, instances, policies, queue, worker
 from flowstate_cli.commands.demo import demo
 from flowstate_cli.commands.doctor import doctor
 from flowstate_cli.commands.enqueue import enqueue
@@ -47,7 +47,7 @@ app = typer.Typer(
 )
 for command in (up, down, status, reset):
     app.command(rich_help_panel="Local stack")(command)
-for group in (db.app, worker.app, instances.app):
+for group in (db.app, policies.app, worker.app, instances.app):
     app.add_typer(group, rich_help_panel="Operate")
 app.command(rich_help_panel="Operate")(doctor)
 app.command(rich_help_panel="Operate")(demo)

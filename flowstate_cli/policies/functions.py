@@ -1,0 +1,74 @@
+"""Functions, called by everybody who is signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from flowstate_cli.policies.attempts import Attempts, Outcome
+from flowstate_cli.policies.callers import SIGNED_IN, Caller, People
+from flowstate_cli.policies.inventory import Function, Inventory
+from flowstate_cli.policies.relations import Attempted
+from flowstate_cli.policies.rules import FunctionRule, Rules, Values
+from flowstate_cli.policies.samples import Row, Samples, personal
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
+@dataclass(frozen=True)
+class FunctionTrial:
+    """Everything that is tried on one function."""
+
+    connection: psycopg.Connection[Any]
+    rules: Rules
+    inventory: Inventory
+    people: People
+    function: Function
+    rule: FunctionRule
+
+    def attempts(self) -> Iterator[Attempted]:
+        """Each attempt in turn. Raises SampleProblem where the arguments cannot be made."""
+        for caller in (Caller.ANON, Caller.SERVICE):
+            granted = caller.database_role in self.function.granted_to
+            yield Attempted(caller, "x", granted, "by its grants")
+        if "authenticated" not in self.function.granted_to:
+            yield from (Attempted(caller, "x", False) for caller in SIGNED_IN)
+        elif self.rule.call is not None:
+            yield from self._calls(self.rule.call)
+
+    def _calls(self, call: Values) -> Iterator[Attempted]:
+        # Without an argument that belongs to a user, there is nothing of another user's to ask for.
+        skipped = () if personal(self.rules, call) else (Caller.OTHER,)
+        for caller in SIGNED_IN:
+            if caller in skipped:
+                continue
+            with self.connection.transaction(force_rollback=True):
+                user = self.people.whose_rows(caller)
+                samples = Samples(self.connection, self.rules, self.inventory, user)
+                arguments = samples.values(call)
+                outcome = Attempts(self.connection, self.people).make(
+                    caller, self._statement(arguments)
+                )
+                yield Attempted(caller, "x", self._let_in(outcome), outcome.detail)
+
+    def _statement(self, arguments: Row) -> sql.Composed:
+        return sql.SQL("select * from {}({})").format(
+            sql.Identifier(self.function.schema, self.function.name),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value))
+                for name, value in arguments.items()
+            ),
+        )
+
+    def _let_in(self, outcome: Outcome) -> bool | None:
+        if outcome.detail.endswith("(PT400)"):
+            return None  # the call itself is wrong, so it says nothing about who may call
+        if outcome.detail or outcome.succeeded is not True:
+            return outcome.succeeded
+        return self.function.returns_nothing or any(
+            value not in _EMPTY for row in outcome.rows for value in row
+        )
