@@ -76,18 +76,12 @@ def check_command(
             {
                 "ok": not matrix.failing,
                 "objects": [found.as_json() for found in matrix.objects],
-                "problems": matrix.problems,
             }
         )
     else:
         _print(matrix, everything=everything)
-    for found in matrix.failing:
-        for problem in found.problems:
-            say(f"[bold red]difference[/bold red]: {escape(f'{found.title}: {problem}')}")
-        if found.to_add:
-            say("  Add to flowstate_cli/policies/rules.toml:")
-            for line in found.to_add.splitlines():
-                say(f"    {escape(line)}")
+    for line in matrix.lines():
+        say(escape(line))
     if matrix.failing:
         raise typer.Exit(RefusedError.exit_code)
     say(f"{len(matrix.objects)} objects: everybody can do what the rules say, and nothing else.")

@@ -31,6 +31,14 @@ class Examined:
     def title(self) -> str:
         return f"{self.kind} {self.name}"
 
+    def lines(self) -> list[str]:
+        """Every difference, and what to write down where the object is not known."""
+        lines = [f"{self.title}: {problem}" for problem in self.problems]
+        if self.to_add:
+            lines.append("  add to flowstate_cli/policies/rules.toml, whose head explains it:")
+            lines += [f"    {line}" for line in self.to_add.splitlines()]
+        return lines
+
     def as_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
@@ -52,7 +60,6 @@ class Matrix:
     def failing(self) -> list[Examined]:
         return [found for found in self.objects if found.problems]
 
-    @property
-    def problems(self) -> list[str]:
-        """Each with the name of its object."""
-        return [f"{found.title}: {text}" for found in self.failing for text in found.problems]
+    def lines(self) -> list[str]:
+        """All differences, for people."""
+        return [line for found in self.failing for line in found.lines()]

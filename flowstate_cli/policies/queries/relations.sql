@@ -40,6 +40,7 @@ select
                 'further', array(
                     select x from unnest(array['truncate', 'references', 'trigger']) as x
                     where has_table_privilege(role, c.oid, x)
+                        or (x = 'references' and has_any_column_privilege(role, c.oid, x))
                 )
             )
         end)

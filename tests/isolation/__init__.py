@@ -1,0 +1,1 @@
+"""Who can reach what: the matrix notices every hole, and attacks find none."""
