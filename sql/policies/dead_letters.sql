@@ -1,4 +1,5 @@
--- A user reads their own dead letters; the queue functions write them.
+-- Let in: a user, reading their own. The queue functions write; the service role may do all.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.dead_letters enable row level security;
 revoke all on public.dead_letters from public, anon, authenticated, service_role;
 grant select on public.dead_letters to authenticated;

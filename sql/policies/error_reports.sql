@@ -1,4 +1,5 @@
--- A user reads reports about their own executions.
+-- Let in: a user, reading reports about their own executions; the service role, with all verbs.
+-- Denied: other users and anonymous callers; staff; reports about nobody are for the service role.
 alter table public.error_reports enable row level security;
 revoke all on public.error_reports from public, anon, authenticated, service_role;
 grant select on public.error_reports to authenticated;

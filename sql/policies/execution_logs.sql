@@ -1,4 +1,5 @@
--- A user reads their own history; the queue functions write it.
+-- Let in: a user, reading their own history. The queue functions write it; the service role may do all.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.execution_logs enable row level security;
 revoke all on public.execution_logs from public, anon, authenticated, service_role;
 grant select on public.execution_logs to authenticated;

@@ -1,4 +1,5 @@
--- A user reads their own live executions. Every change goes through the queue functions.
+-- Let in: a user, reading their own live executions. Every change goes through the queue functions.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.flow_execution_queue enable row level security;
 revoke all on public.flow_execution_queue from public, anon, authenticated, service_role;
 grant select on public.flow_execution_queue to authenticated;

@@ -1,4 +1,5 @@
--- A user keeps schedules of their own flows.
+-- Let in: a user, with all verbs on schedules of their own flows, in the columns granted below.
+-- Denied: other users and anonymous callers; staff; a schedule of a flow that is another user's.
 alter table public.flow_schedules enable row level security;
 revoke all on public.flow_schedules from public, anon, authenticated, service_role;
 grant select, delete on public.flow_schedules to authenticated;

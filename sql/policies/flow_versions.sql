@@ -1,4 +1,5 @@
--- A user reads the versions of their own flows; the trigger on flows writes them.
+-- Let in: a user, reading the versions of their own flows; the trigger on flows writes them.
+-- Denied: other users and anonymous callers; staff; users who write.
 alter table public.flow_versions enable row level security;
 revoke all on public.flow_versions from public, anon, authenticated, service_role;
 grant select on public.flow_versions to authenticated;

@@ -1,4 +1,5 @@
--- A user keeps their own flows. The definition is checked by trigger, version and owner cannot be set.
+-- Let in: a user, with all verbs on their own flows. A trigger checks the definition.
+-- Denied: other users and anonymous callers; staff; setting the version, or the owner of a flow that exists.
 alter table public.flows enable row level security;
 revoke all on public.flows from public, anon, authenticated, service_role;
 grant select, delete on public.flows to authenticated;

@@ -1,4 +1,5 @@
--- Internals: no API role may touch them. The queue functions run as their owner.
+-- Let in: nobody. Our functions run as the owner of the schema.
+-- Denied: every API role, to tables and views in private, and to partitions by their own names.
 alter table private.user_queue enable row level security;
 revoke all on private.user_queue from public, anon, authenticated, service_role;
 alter table private.flow_windows enable row level security;

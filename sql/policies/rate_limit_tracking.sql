@@ -1,4 +1,6 @@
--- A user reads their own acceptances. Only admission adds any: what is counted of them would not know of others.
+-- Let in: a user, reading their own acceptances; the service role, which may also remove some.
+-- Denied: other users and anonymous callers; staff; adding any, to all: what admission has counted would not know
+-- of them.
 alter table public.rate_limit_tracking enable row level security;
 revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
 grant select on public.rate_limit_tracking to authenticated;

@@ -1,5 +1,5 @@
--- Realtime: a user hears their own channel `user:<id>`, operators also `ops`. Nobody but the service sends, and only
--- it hears `flowstate:queue`.
+-- Let in: a user, hearing broadcasts on `user:<their id>`; those with the permission ops.listen, hearing `ops`.
+-- Denied: every other topic, `flowstate:queue` included; presence; sending, to all but the service role.
 drop policy if exists "users hear their own channel" on realtime.messages;
 create policy "users hear their own channel" on realtime.messages
 for select to authenticated using (

@@ -1,4 +1,5 @@
--- A user reads the tiers, to see what they have and could have. Limits change through the service role.
+-- Let in: everyone who is signed in, reading what there is to have; the service role, with all verbs.
+-- Denied: anonymous callers; users who write. Staff changes limits through set_tier().
 alter table public.subscription_tiers enable row level security;
 revoke all on public.subscription_tiers from public, anon, authenticated, service_role;
 grant select on public.subscription_tiers to authenticated;

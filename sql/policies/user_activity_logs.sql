@@ -1,4 +1,6 @@
--- A user reads the trail of their own account. Nobody writes it but record_activity(): not even the service role.
+-- Let in: a user, reading the trail of their own account; the service role, reading.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only; writing, to all, as
+-- record_activity() does that.
 alter table public.user_activity_logs enable row level security;
 revoke all on public.user_activity_logs from public, anon, authenticated, service_role;
 grant select on public.user_activity_logs to authenticated, service_role;

@@ -1,4 +1,5 @@
--- A user reads their own profile. Tier and role change through the service role only.
+-- Let in: a user, reading their own profile; the service role, with all verbs.
+-- Denied: other users and anonymous callers; users who write. Staff changes tier and role through functions.
 alter table public.user_profiles enable row level security;
 revoke all on public.user_profiles from public, anon, authenticated, service_role;
 grant select on public.user_profiles to authenticated;

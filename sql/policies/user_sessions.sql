@@ -1,4 +1,5 @@
--- A user reads their own sign-ins. The access token hook writes them, the revoke functions end them.
+-- Let in: a user, reading their own sign-ins; the service role, reading.
+-- Denied: other users and anonymous callers; staff; writing, to all: the access token hook and the revoke functions do.
 alter table public.user_sessions enable row level security;
 revoke all on public.user_sessions from public, anon, authenticated, service_role;
 grant select on public.user_sessions to authenticated, service_role;

@@ -187,50 +187,50 @@
 --   creates index public.flow_schedules_due shape:dace87eed2276ae3
 --   creates index public.apps_script_instances_owner shape:00da38814ba1c37c
 --   creates index private.idempotency_keys_created shape:f55ee249b0ff687c
--- source sql/policies/apps_script_instances.sql sha256:d75dffa5ab27f50e4c956041bda1bd694cbbc3a920dd9879301fccb558925092
--- source sql/policies/apps_script_owners.sql sha256:b6dc326a84e461fd711ee8e170aa33797f8b1a36a5ae256e9ee736628b07c97f
--- source sql/policies/dead_letters.sql sha256:3aad460bf7fb4b66c7f84213d26a4404138958e6273a63c7927fe1213bd9faf5
+-- source sql/policies/apps_script_instances.sql sha256:585b64378e740d542dd3420687f94b9ac9c92c1f60266342d04816803e8d04b0
+-- source sql/policies/apps_script_owners.sql sha256:ac9a77bca2edba98c55ef5e14db294fb3c9a216275583298f2bd3f41fc24b582
+-- source sql/policies/dead_letters.sql sha256:cd00b3f1912813285b6c36753c4d19a5597ebcb3941e159db62e4c071f50db71
 --   creates policy "users read their own" on public.dead_letters
--- source sql/policies/error_reports.sql sha256:6e797b137dc5d5e453c2213058dee2654ec3f2960b85b97f343623d15b330f2e
+-- source sql/policies/error_reports.sql sha256:4e881c621a916ec8c489ab886dbb398b0fbee5a2f0f3664717ed0a19b515d3f3
 --   creates policy "users read their own" on public.error_reports
--- source sql/policies/execution_logs.sql sha256:c248117c44ace62a18b8c1950d5cb823a4409d02e3d40b78a2f1a535183909cb
+-- source sql/policies/execution_logs.sql sha256:271ebf5907c7303ae382268642cc9750ff49806b9482f23b9e7c5330e19fe598
 --   creates policy "users read their own" on public.execution_logs
--- source sql/policies/flow_execution_queue.sql sha256:6a0e142ebc3873938a4477d91072280145f8622d97681e741ce7821775581793
+-- source sql/policies/flow_execution_queue.sql sha256:2fafc9a0bc9c39e4da898f674797fe6373773847c790bc723ceaddcc78a337c0
 --   creates policy "users read their own" on public.flow_execution_queue
--- source sql/policies/flow_schedules.sql sha256:4aef535cda682723bb8780818ae082393135628ca741cf6ce43e9015f129a248
+-- source sql/policies/flow_schedules.sql sha256:666512698f07275e7915441ef3d8c4873f91b778619774361aa48da377227816
 --   creates policy "users read their own" on public.flow_schedules
 --   creates policy "users insert their own" on public.flow_schedules
 --   creates policy "users update their own" on public.flow_schedules
 --   creates policy "users delete their own" on public.flow_schedules
--- source sql/policies/flow_versions.sql sha256:bd45673c2de17c11298aa2d34ea2dafeda391367667ce259b43bedd5d6ee665c
+-- source sql/policies/flow_versions.sql sha256:f03aadf69d8b633ee90993b4cb8ee17dcbded8728980ced44e013e08e945c805
 --   creates policy "users read their own" on public.flow_versions
--- source sql/policies/flows.sql sha256:c823e18522e4295b7d56121ec3740d7fee108189f5142951822ffe2124f25ad9
+-- source sql/policies/flows.sql sha256:bd3e5e27eba202d90573de9b7d839d04c64425cabdb84677a744e00d80547392
 --   creates policy "users read their own" on public.flows
 --   creates policy "users insert their own" on public.flows
 --   creates policy "users update their own" on public.flows
 --   creates policy "users delete their own" on public.flows
--- source sql/policies/instance_health_status.sql sha256:a2c8a940b387c9a52b2bb0e3cb848a0ee126f4a6539da67f6a10e509ce752ad0
--- source sql/policies/load_balancer_config.sql sha256:428208835951c5d9ce03af77aeedc3411b4f4a4be0fcd40b9bfabd3e2fd7d34b
--- source sql/policies/performance_metrics.sql sha256:fb3869c61938035164182ae5604097bcb933a1060ebe9cf989f5132c6713e75b
--- source sql/policies/private.sql sha256:82799f52d487c70c572c045760ade96b8084b106c86eecdea7e67e60edcdbd4d
--- source sql/policies/queue_processors.sql sha256:39b1c8689525eed0a18bc57d02a035c4f9aa5b37c26ab633eaeba6d5e522ca99
--- source sql/policies/rate_limit_tracking.sql sha256:2b324e71617f2bfc9b55076b7be4155a78c9d64d0c029ffda56cfa1864fddc34
+-- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
+-- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
+-- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
+-- source sql/policies/private.sql sha256:efb91deb8e70f7ae85ebad9ced224f4524c36489049fa9661bab4ed9ba57fa91
+-- source sql/policies/queue_processors.sql sha256:26e24d4006215b6e0007c959fce5c8fcafe45809e0e0da71eb9c9ad280019745
+-- source sql/policies/rate_limit_tracking.sql sha256:b225c97f2ab59eae4818ca1bb1bcdfa3e1546687caa44a6c4a6b4569ce4b60ae
 --   creates policy "users read their own" on public.rate_limit_tracking
--- source sql/policies/realtime_messages.sql sha256:a4475785819cc447877e5aa7824b3dcab2450c22e39f285d3d7d1df22129018e
+-- source sql/policies/realtime_messages.sql sha256:4a4c073604d2c9b74e1e955f31cd4fc88306ccd26a00d82542c7bb43353cf3a8
 --   creates policy "users hear their own channel" on realtime.messages
 --   creates policy "operators hear ops" on realtime.messages
--- source sql/policies/role_permissions.sql sha256:25ae479f748eb53653d542b883ca8ef5b92227089b858b9b480812c8bf07c756
+-- source sql/policies/role_permissions.sql sha256:3b2ec205cebbb8c52c468b1fea642f306f816fca59e8bf8ab7718c712f59ee9b
 --   creates policy "everyone signed in reads them" on public.role_permissions
--- source sql/policies/subscription_tiers.sql sha256:3ef1f1c6fe600ede8e56b158e57b343715a85e46755e23d603e58599ba41f2a6
+-- source sql/policies/subscription_tiers.sql sha256:58ece76476f9fe7cc82b75711b99253192e90a45f924bb30763a8ec2ff32f360
 --   creates policy "users read all tiers" on public.subscription_tiers
--- source sql/policies/system_health_checks.sql sha256:231546b5ff9bdae295b951983b811d7e6beeb2c8878250c0913ddf9aedcdfd54
--- source sql/policies/user_activity_logs.sql sha256:27c2efcf375879f8ee864a06b9c407e6dbe33c67be260195ec8f339db638daf9
+-- source sql/policies/system_health_checks.sql sha256:bdb8aac6eb21e5e571e13d87ddee6a2edf876f207806fe51b871d98be257404a
+-- source sql/policies/user_activity_logs.sql sha256:a1d0bbf0d553e4d5a71c9df9e339a10685c219031885aec30dced44de3003a3b
 --   creates policy "users read their own" on public.user_activity_logs
--- source sql/policies/user_limit_overrides.sql sha256:1f67901a0808c4809f8c76dcb29b58198b0537dca4be53afa79e37234f259b3a
+-- source sql/policies/user_limit_overrides.sql sha256:b7e50a59346ca40cdd8c3d27e343db1f98783926131802d36772fbc086e69fdd
 --   creates policy "users read their own" on public.user_limit_overrides
--- source sql/policies/user_profiles.sql sha256:17622c9c09eae30d1e9fd4000754bc14d1061d1047cde7b08756dbf9b35abf90
+-- source sql/policies/user_profiles.sql sha256:96032f380ed824d6f114c8952c8a1a122251e77531a34766e4d3a85303d8f897
 --   creates policy "users read their own" on public.user_profiles
--- source sql/policies/user_sessions.sql sha256:82d50b6215b921d62d848efadb0218d9d6c961f196c43825d0f846f919612ef1
+-- source sql/policies/user_sessions.sql sha256:df0b606a54de8414c2fa39ca3745bb140efc7fafd4b0fa6c103d0c84aba31642
 --   creates policy "users read their own" on public.user_sessions
 
 select set_config('check_function_bodies', 'off', true);
@@ -3857,19 +3857,22 @@ create index if not exists apps_script_instances_owner on public.apps_script_ins
 create index if not exists idempotency_keys_created on private.idempotency_keys (created_at);
 
 -- sql/policies/apps_script_instances.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.apps_script_instances enable row level security;
 revoke all on public.apps_script_instances from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.apps_script_instances to service_role;
 
 -- sql/policies/apps_script_owners.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.apps_script_owners enable row level security;
 revoke all on public.apps_script_owners from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.apps_script_owners to service_role;
 
 -- sql/policies/dead_letters.sql
--- A user reads their own dead letters; the queue functions write them.
+-- Let in: a user, reading their own. The queue functions write; the service role may do all.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.dead_letters enable row level security;
 revoke all on public.dead_letters from public, anon, authenticated, service_role;
 grant select on public.dead_letters to authenticated;
@@ -3880,7 +3883,8 @@ create policy "users read their own" on public.dead_letters
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/error_reports.sql
--- A user reads reports about their own executions.
+-- Let in: a user, reading reports about their own executions; the service role, with all verbs.
+-- Denied: other users and anonymous callers; staff; reports about nobody are for the service role.
 alter table public.error_reports enable row level security;
 revoke all on public.error_reports from public, anon, authenticated, service_role;
 grant select on public.error_reports to authenticated;
@@ -3891,7 +3895,8 @@ create policy "users read their own" on public.error_reports
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/execution_logs.sql
--- A user reads their own history; the queue functions write it.
+-- Let in: a user, reading their own history. The queue functions write it; the service role may do all.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.execution_logs enable row level security;
 revoke all on public.execution_logs from public, anon, authenticated, service_role;
 grant select on public.execution_logs to authenticated;
@@ -3902,7 +3907,8 @@ create policy "users read their own" on public.execution_logs
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/flow_execution_queue.sql
--- A user reads their own live executions. Every change goes through the queue functions.
+-- Let in: a user, reading their own live executions. Every change goes through the queue functions.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only.
 alter table public.flow_execution_queue enable row level security;
 revoke all on public.flow_execution_queue from public, anon, authenticated, service_role;
 grant select on public.flow_execution_queue to authenticated;
@@ -3913,7 +3919,8 @@ create policy "users read their own" on public.flow_execution_queue
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/flow_schedules.sql
--- A user keeps schedules of their own flows.
+-- Let in: a user, with all verbs on schedules of their own flows, in the columns granted below.
+-- Denied: other users and anonymous callers; staff; a schedule of a flow that is another user's.
 alter table public.flow_schedules enable row level security;
 revoke all on public.flow_schedules from public, anon, authenticated, service_role;
 grant select, delete on public.flow_schedules to authenticated;
@@ -3947,7 +3954,8 @@ create policy "users delete their own" on public.flow_schedules
 for delete to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/flow_versions.sql
--- A user reads the versions of their own flows; the trigger on flows writes them.
+-- Let in: a user, reading the versions of their own flows; the trigger on flows writes them.
+-- Denied: other users and anonymous callers; staff; users who write.
 alter table public.flow_versions enable row level security;
 revoke all on public.flow_versions from public, anon, authenticated, service_role;
 grant select on public.flow_versions to authenticated;
@@ -3958,7 +3966,8 @@ create policy "users read their own" on public.flow_versions
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/flows.sql
--- A user keeps their own flows. The definition is checked by trigger, version and owner cannot be set.
+-- Let in: a user, with all verbs on their own flows. A trigger checks the definition.
+-- Denied: other users and anonymous callers; staff; setting the version, or the owner of a flow that exists.
 alter table public.flows enable row level security;
 revoke all on public.flows from public, anon, authenticated, service_role;
 grant select, delete on public.flows to authenticated;
@@ -3990,25 +3999,29 @@ create policy "users delete their own" on public.flows
 for delete to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/instance_health_status.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.instance_health_status enable row level security;
 revoke all on public.instance_health_status from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.instance_health_status to service_role;
 
 -- sql/policies/load_balancer_config.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.load_balancer_config enable row level security;
 revoke all on public.load_balancer_config from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.load_balancer_config to service_role;
 
 -- sql/policies/performance_metrics.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.performance_metrics enable row level security;
 revoke all on public.performance_metrics from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.performance_metrics to service_role;
 
 -- sql/policies/private.sql
--- Internals: no API role may touch them. The queue functions run as their owner.
+-- Let in: nobody. Our functions run as the owner of the schema.
+-- Denied: every API role, to tables and views in private, and to partitions by their own names.
 alter table private.user_queue enable row level security;
 revoke all on private.user_queue from public, anon, authenticated, service_role;
 alter table private.flow_windows enable row level security;
@@ -4035,13 +4048,16 @@ alter table partitions.execution_logs_default enable row level security;
 alter table partitions.performance_metrics_default enable row level security;
 
 -- sql/policies/queue_processors.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.queue_processors enable row level security;
 revoke all on public.queue_processors from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.queue_processors to service_role;
 
 -- sql/policies/rate_limit_tracking.sql
--- A user reads their own acceptances. Only admission adds any: what is counted of them would not know of others.
+-- Let in: a user, reading their own acceptances; the service role, which may also remove some.
+-- Denied: other users and anonymous callers; staff; adding any, to all: what admission has counted would not know
+-- of them.
 alter table public.rate_limit_tracking enable row level security;
 revoke all on public.rate_limit_tracking from public, anon, authenticated, service_role;
 grant select on public.rate_limit_tracking to authenticated;
@@ -4052,8 +4068,8 @@ create policy "users read their own" on public.rate_limit_tracking
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/realtime_messages.sql
--- Realtime: a user hears their own channel `user:<id>`, operators also `ops`. Nobody but the service sends, and only
--- it hears `flowstate:queue`.
+-- Let in: a user, hearing broadcasts on `user:<their id>`; those with the permission ops.listen, hearing `ops`.
+-- Denied: every other topic, `flowstate:queue` included; presence; sending, to all but the service role.
 drop policy if exists "users hear their own channel" on realtime.messages;
 create policy "users hear their own channel" on realtime.messages
 for select to authenticated using (
@@ -4069,7 +4085,8 @@ for select to authenticated using (
 );
 
 -- sql/policies/role_permissions.sql
--- Everyone who is signed in may read what the roles may do: a dashboard shows what it can offer. It changes by migration.
+-- Let in: everyone who is signed in, and the service role, reading: a dashboard shows what it can offer.
+-- Denied: anonymous callers; writing, to all: it changes by migration.
 alter table public.role_permissions enable row level security;
 revoke all on public.role_permissions from public, anon, authenticated, service_role;
 grant select on public.role_permissions to authenticated, service_role;
@@ -4079,7 +4096,8 @@ create policy "everyone signed in reads them" on public.role_permissions
 for select to authenticated using (true);
 
 -- sql/policies/subscription_tiers.sql
--- A user reads the tiers, to see what they have and could have. Limits change through the service role.
+-- Let in: everyone who is signed in, reading what there is to have; the service role, with all verbs.
+-- Denied: anonymous callers; users who write. Staff changes limits through set_tier().
 alter table public.subscription_tiers enable row level security;
 revoke all on public.subscription_tiers from public, anon, authenticated, service_role;
 grant select on public.subscription_tiers to authenticated;
@@ -4090,13 +4108,16 @@ create policy "users read all tiers" on public.subscription_tiers
 for select to authenticated using (true);
 
 -- sql/policies/system_health_checks.sql
--- For operators: no policy, so no user sees or changes it. The service role passes by row security.
+-- Let in: the service role, with all verbs.
+-- Denied: every user, staff included; no policy lets anybody in.
 alter table public.system_health_checks enable row level security;
 revoke all on public.system_health_checks from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.system_health_checks to service_role;
 
 -- sql/policies/user_activity_logs.sql
--- A user reads the trail of their own account. Nobody writes it but record_activity(): not even the service role.
+-- Let in: a user, reading the trail of their own account; the service role, reading.
+-- Denied: other users and anonymous callers; staff, who read through audited functions only; writing, to all, as
+-- record_activity() does that.
 alter table public.user_activity_logs enable row level security;
 revoke all on public.user_activity_logs from public, anon, authenticated, service_role;
 grant select on public.user_activity_logs to authenticated, service_role;
@@ -4106,7 +4127,8 @@ create policy "users read their own" on public.user_activity_logs
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/user_limit_overrides.sql
--- A user reads the exception that holds for them; set_user_override() writes it.
+-- Let in: a user, reading the exception that holds for them; the service role, with all verbs.
+-- Denied: other users and anonymous callers; users who write. Staff makes exceptions through set_user_override().
 alter table public.user_limit_overrides enable row level security;
 revoke all on public.user_limit_overrides from public, anon, authenticated, service_role;
 grant select on public.user_limit_overrides to authenticated;
@@ -4117,7 +4139,8 @@ create policy "users read their own" on public.user_limit_overrides
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/user_profiles.sql
--- A user reads their own profile. Tier and role change through the service role only.
+-- Let in: a user, reading their own profile; the service role, with all verbs.
+-- Denied: other users and anonymous callers; users who write. Staff changes tier and role through functions.
 alter table public.user_profiles enable row level security;
 revoke all on public.user_profiles from public, anon, authenticated, service_role;
 grant select on public.user_profiles to authenticated;
@@ -4128,7 +4151,8 @@ create policy "users read their own" on public.user_profiles
 for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/user_sessions.sql
--- A user reads their own sign-ins. The access token hook writes them, the revoke functions end them.
+-- Let in: a user, reading their own sign-ins; the service role, reading.
+-- Denied: other users and anonymous callers; staff; writing, to all: the access token hook and the revoke functions do.
 alter table public.user_sessions enable row level security;
 revoke all on public.user_sessions from public, anon, authenticated, service_role;
 grant select on public.user_sessions to authenticated, service_role;
