@@ -7,6 +7,7 @@ FlowStateError
 │   ├── ApiKeyRefused      exit 3  401 or 403: the key is wrong or is not the service role's
 │   ├── MigrationsMissing  exit 4  the RPC does not exist in this database
 │   └── ApiRefused                 the request itself was refused; the same again will be too
+├── TokenUnreadable                a sealed Google token does not open
 ├── AddressRefused                 an instance's or a redirect's address is not on the allow-list
 ├── LoopDied               exit 1  a background loop ended although nobody asked it to
 └── OutcomesNotStored      exit 1  the drain ended before the API took the last outcomes
@@ -62,6 +63,20 @@ class MigrationsMissing(ApiError):
 
 class ApiRefused(ApiError):
     """The request was understood and refused; nothing took effect."""
+
+
+class TokenUnreadable(FlowStateError):
+    """A sealed token that does not open here.
+
+    `reason`: `unknown_key`, `unknown_version`, `unreadable` (not in the sealed form) or `tampered`.
+    """
+
+    def __init__(self, reason: str, says: str) -> None:
+        super().__init__(
+            f"a sealed Google token does not open: {says}. Set FLOWSTATE_TOKEN_KEYS to hold the "
+            "key that it was sealed with; where that is lost, the user connects again"
+        )
+        self.reason = reason
 
 
 class AddressRefused(FlowStateError):

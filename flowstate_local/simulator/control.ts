@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { DOCUMENTED_LATENCY } from "./clock.ts";
 import { parseInstance, parseOwner } from "./config.ts";
+import { parseFault } from "./google_oauth.ts";
 import { readBody, sendJson } from "./http.ts";
 import { parseInjection } from "./injections.ts";
 import type { World } from "./world.ts";
@@ -13,6 +14,14 @@ function number(body: Body, name: string): number {
   const value = body[name];
   if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
     throw new TypeError(`${name} must be a number of 0 or more`);
+  }
+  return value;
+}
+
+function text(body: Body, name: string): string {
+  const value = body[name];
+  if (typeof value !== "string" || value === "") {
+    throw new TypeError(`${name} must be a non-empty text`);
   }
   return value;
 }
@@ -107,6 +116,21 @@ const ROUTES: Record<string, Handler> = {
   "DELETE /_sim/injections": (world, _, url) => {
     const id = url.searchParams.get("id");
     world.injections.clear(id === null ? undefined : Number(id));
+    return {};
+  },
+  "GET /_sim/google": (world) => world.oauth.summary(),
+  "POST /_sim/google/clients": (world, body) => {
+    world.oauth.addClient(text(body, "client_id"), text(body, "client_secret"));
+    return {};
+  },
+  "POST /_sim/google/grants": (world, body) =>
+    world.oauth.consent(text(body, "client_id"), text(body, "scope")),
+  "POST /_sim/google/withdraw": (world, body) => {
+    world.oauth.withdraw(text(body, "refresh_token"));
+    return {};
+  },
+  "POST /_sim/google/faults": (world, body) => {
+    world.oauth.inject(parseFault(body));
     return {};
   },
   "POST /_sim/clock": clock,

@@ -8,7 +8,8 @@
  *
  * Where to look: run.ts one invocation of the script · runtime.ts how Code.gs is executed ·
  * services/ stand-ins for Google's services · faults.ts what can be injected · effects.ts the
- * ledger that tests ask · search/ Gmail's query language.
+ * ledger that tests ask · search/ Gmail's query language · google_oauth.ts the token endpoint,
+ * which the exec origin serves as well.
  *
  * What is simplified: a script runs in no time and its duration is added up beside it (run.ts);
  * changes to mail, files, sheets and events are visible at once, while those to cache and
@@ -20,6 +21,7 @@ import { parseConfig } from "./config.ts";
 import { handleControl } from "./control.ts";
 import { EchoOrigin } from "./echo_origin.ts";
 import { ExecOrigin } from "./exec_origin.ts";
+import { GoogleOAuth } from "./google_oauth.ts";
 import { drop } from "./http.ts";
 import { Runtime } from "./runtime.ts";
 import { World } from "./world.ts";
@@ -61,7 +63,11 @@ async function main(): Promise<void> {
   const exec = new ExecOrigin(world, runtime, () => echoUrl);
   execUrl = await serve(
     world.config.exec_port,
-    (q, r) => q.url?.startsWith("/_sim/") ? handleControl(world, q, r) : exec.handle(q, r),
+    (q, r) => {
+      const path = q.url?.split("?")[0] ?? "/";
+      if (path.startsWith("/_sim/")) return handleControl(world, q, r);
+      return GoogleOAuth.serves(path) ? world.oauth.handle(q, r) : exec.handle(q, r);
+    },
   );
   console.log(JSON.stringify({ exec_url: execUrl, echo_url: echoUrl }));
 }

@@ -5,6 +5,7 @@ import { Clock, Latency, Random } from "./clock.ts";
 import type { Config, InstanceConfig, OwnerConfig } from "./config.ts";
 import { EchoStore } from "./echo_store.ts";
 import { EffectsLedger } from "./effects.ts";
+import { GoogleOAuth } from "./google_oauth.ts";
 import { Injections } from "./injections.ts";
 import { parseMail } from "./mail.ts";
 import { Mailbox, type SeededMail } from "./mailbox.ts";
@@ -17,6 +18,7 @@ export class World {
   readonly latency: Latency;
   readonly injections: Injections;
   readonly echo = new EchoStore();
+  readonly oauth = new GoogleOAuth(this.clock);
   readonly settings = { quotas: true };
   readonly owners = new Map<string, Owner>();
   readonly projects = new Map<string, Project>();
@@ -72,6 +74,7 @@ export class World {
     this.stats = new Stats();
     this.injections.clear();
     this.echo.clear();
+    this.oauth.reset();
     this.clock.ledgerAheadSeconds = 0;
     this.clock.scriptAheadSeconds = 0;
     for (const owner of this.owners.values()) owner.reset(this.#mailbox());
