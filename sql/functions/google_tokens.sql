@@ -53,7 +53,8 @@ begin
           select from unnest(scopes) s(scope) where s.scope is null or s.scope !~ '^[\x21-\x7e]{1,250}$') then
     raise sqlstate 'PT400' using message = 'scopes must be at most 100 scopes of 1 to 250 characters without blanks';
   end if;
-  select p.deletion_requested_at is not null into v_deleting from public.user_profiles p where p.user_id = store_google_tokens.user_id;
+  select p.deletion_requested_at is not null into v_deleting
+    from public.user_profiles p where p.user_id = store_google_tokens.user_id;
   if not found then
     raise sqlstate 'PT404' using message = format('user_id: there is no user %s', user_id);
   elsif v_deleting then
@@ -68,8 +69,8 @@ begin
   on conflict on constraint google_tokens_pkey do update
     set key_id = excluded.key_id, sealed_refresh_token = excluded.sealed_refresh_token,
         sealed_access_token = excluded.sealed_access_token, access_expires_at = excluded.access_expires_at,
-        scopes = excluded.scopes, status = 'active', reason = null, version = t.version + 1, failures = 0, retry_at = null,
-        refresher_id = null, refresh_lease_token = null, refresh_lease_until = null,
+        scopes = excluded.scopes, status = 'active', reason = null, version = t.version + 1, failures = 0,
+        retry_at = null, refresher_id = null, refresh_lease_token = null, refresh_lease_until = null,
         next_refresh_at = excluded.next_refresh_at, last_used_at = clock_timestamp(), created_at = clock_timestamp()
   returning t.version > 1 into v_replaced;
   perform private.record_activity('google.connected', user_id, 'google_token', null,
@@ -82,8 +83,8 @@ comment on function public.store_google_tokens(uuid, text, text, text, integer, 
 
 create or replace function public.get_google_tokens(user_ids uuid[])
 returns table (
-  user_id uuid, status text, reason text, key_id text, sealed_access_token text, expires_in_seconds integer, scopes text[],
-  is_refreshing boolean, retry_in_seconds integer
+  user_id uuid, status text, reason text, key_id text, sealed_access_token text, expires_in_seconds integer,
+  scopes text[], is_refreshing boolean, retry_in_seconds integer
 )
 language plpgsql
 security definer
@@ -114,7 +115,7 @@ $$;
 comment on function public.get_google_tokens(uuid[]) is
 'Sealed access tokens and their state, for users who are connected; notes that they are in use. Service role only.';
 
-create or replace function private.forget_google(user_id uuid, reason text)
+create or replace function private.forget_google(user_id uuid)
 returns table (key_id text, sealed_refresh_token text)
 language plpgsql
 security definer
@@ -123,14 +124,14 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    delete from private.google_tokens t where t.user_id = forget_google.user_id returning t.key_id, t.sealed_refresh_token;
+    delete from private.google_tokens t where t.user_id = forget_google.user_id
+    returning t.key_id, t.sealed_refresh_token;
   if found then
-    perform private.record_activity('google.disconnected', forget_google.user_id, 'google_token', null,
-                                    jsonb_build_object('reason', reason));
+    perform private.record_activity('google.disconnected', forget_google.user_id, 'google_token', null, '{}');
   end if;
 end
 $$;
-comment on function private.forget_google(uuid, text) is 'Removes a connection and answers what was sealed; a refresh under way finds nothing.';
+comment on function private.forget_google(uuid) is 'Removes a connection and answers what was sealed; a refresh under way finds nothing.';
 
 create or replace function public.disconnect_google(user_id uuid) returns jsonb
 language plpgsql
@@ -144,7 +145,7 @@ begin
   if user_id is null then
     raise sqlstate 'PT400' using message = 'user_id must be the id of a user';
   end if;
-  select f.key_id, f.sealed_refresh_token into v_key_id, v_sealed from private.forget_google(user_id, 'operator') f;
+  select f.key_id, f.sealed_refresh_token into v_key_id, v_sealed from private.forget_google(user_id) f;
   return jsonb_build_object('disconnected', found, 'key_id', v_key_id, 'sealed_refresh_token', v_sealed);
 end
 $$;
@@ -161,7 +162,8 @@ declare
   v_connection jsonb;
 begin
   if auth.uid() is null then
-    raise sqlstate 'PT401' using message = 'get_my_google_connection tells of the signed-in user, and nobody is signed in',
+    raise sqlstate 'PT401' using
+      message = 'get_my_google_connection tells of the signed-in user, and nobody is signed in',
       hint = 'Call it with a user''s access token.';
   end if;
   select jsonb_build_object(
@@ -187,7 +189,7 @@ begin
     raise sqlstate 'PT401' using message = 'disconnect_my_google acts for the signed-in user, and nobody is signed in',
       hint = 'Call it with a user''s access token.';
   end if;
-  perform 1 from private.forget_google(auth.uid(), 'user');
+  perform 1 from private.forget_google(auth.uid());
   return jsonb_build_object(
     'disconnected', found,
     'advice', 'The tokens are deleted. To withdraw your consent at Google too: https://myaccount.google.com/connections');
@@ -195,12 +197,9 @@ end
 $$;
 comment on function public.disconnect_my_google() is 'Deletes your Google tokens here; flows that need them fail from now on.';
 
-create or replace trigger touch_updated_at before update on private.google_tokens
-for each row execute function private.touch_updated_at();
-
 revoke execute on function private.is_sealed(text) from public;
 revoke execute on function private.check_google_user_ids(uuid[]) from public;
-revoke execute on function private.forget_google(uuid, text) from public;
+revoke execute on function private.forget_google(uuid) from public;
 revoke execute on function public.store_google_tokens(uuid, text, text, text, integer, text[])
 from public, anon, authenticated, service_role;
 grant execute on function public.store_google_tokens(uuid, text, text, text, integer, text[]) to service_role;

@@ -1,6 +1,8 @@
 -- The keys that tokens are sealed with: which are in use, how one takes the place of another, and Vault.
 
-create or replace function public.claim_google_tokens_to_reseal(current_key_id text, max integer, after uuid default null)
+create or replace function public.claim_google_tokens_to_reseal(
+  current_key_id text, max integer, after uuid default null
+)
 returns table (user_id uuid, version bigint, key_id text, sealed_refresh_token text, sealed_access_token text)
 language plpgsql
 stable
@@ -44,12 +46,15 @@ begin
    cross join lateral (
      select case
        when jsonb_typeof(e.value) <> 'object' then 'must be an object'
-       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id must be a uuid'
+       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'user_id must be a uuid'
        when jsonb_typeof(coalesce(e.value -> 'version', 'null')) <> 'number' or e.value ->> 'version' !~ '^[0-9]{1,18}$'
          then 'version must be an integer'
-       when coalesce(e.value ->> 'key_id', '') !~ '^[A-Za-z0-9_-]{1,40}$' then 'key_id must be 1 to 40 letters, digits, _ or -'
+       when coalesce(e.value ->> 'key_id', '') !~ '^[A-Za-z0-9_-]{1,40}$'
+         then 'key_id must be 1 to 40 letters, digits, _ or -'
        when not private.is_sealed(e.value ->> 'sealed_refresh_token')
-            or (e.value ->> 'sealed_access_token' is not null and not private.is_sealed(e.value ->> 'sealed_access_token'))
+            or (e.value ->> 'sealed_access_token' is not null
+                and not private.is_sealed(e.value ->> 'sealed_access_token'))
          then 'sealed_refresh_token and sealed_access_token must be sealed tokens, never readable ones'
      end as problem) p
    where p.problem is not null
@@ -73,14 +78,15 @@ begin
   -- The fence: what was refreshed, replaced or revoked since it was read is left as it is.
   resealed as (
     update private.google_tokens t
-       set key_id = w.key_id, sealed_refresh_token = w.sealed_refresh_token, sealed_access_token = w.sealed_access_token,
-           version = t.version + 1
+       set key_id = w.key_id, sealed_refresh_token = w.sealed_refresh_token,
+           sealed_access_token = w.sealed_access_token, version = t.version + 1
       from wanted w
      where t.user_id = w.user_id and t.version = w.version and t.sealed_refresh_token is not null
        and (t.sealed_access_token is null) = (w.sealed_access_token is null)
     returning t.user_id
   )
-  select w.user_id, case when r.user_id is not null then 'resealed' when t.user_id is not null then 'changed' else 'gone' end
+  select w.user_id, case when r.user_id is not null then 'resealed'
+                         when t.user_id is not null then 'changed' else 'gone' end
     from wanted w
     left join resealed r on r.user_id = w.user_id
     left join private.google_tokens t on t.user_id = w.user_id
@@ -95,13 +101,9 @@ language sql
 stable
 set search_path = ''
 as $$
-  select exists (
-    select from pg_catalog.pg_class c
-      join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = 'vault' and c.relname = 'decrypted_secrets'
-       and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'))
+  select to_regclass('vault.decrypted_secrets') is not null
 $$;
-comment on function private.has_vault() is 'Whether this database has Supabase Vault, and the schema''s owner may read it.';
+comment on function private.has_vault() is 'Whether this database has Supabase Vault.';
 
 create or replace function public.get_google_token_keys() returns jsonb
 language plpgsql
@@ -153,7 +155,8 @@ comment on function public.get_google_token_status() is
 'Counts of connections by status, reason and key id; nothing of their content. Service role only.';
 
 revoke execute on function private.has_vault() from public;
-revoke execute on function public.claim_google_tokens_to_reseal(text, integer, uuid) from public, anon, authenticated, service_role;
+revoke execute on function public.claim_google_tokens_to_reseal(text, integer, uuid)
+from public, anon, authenticated, service_role;
 grant execute on function public.claim_google_tokens_to_reseal(text, integer, uuid) to service_role;
 revoke execute on function public.finish_google_token_reseals(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.finish_google_token_reseals(jsonb) to service_role;

@@ -1,5 +1,17 @@
 -- Refreshing: one refresher at a time per user, by a lease; outcomes are fenced by its token.
 
+create or replace function private.next_run_of(user_id uuid) returns timestamptz
+language sql
+stable
+set search_path = ''
+as $$
+  select least(
+    (select min(q.run_at) from public.flow_execution_queue q where q.user_id = next_run_of.user_id),
+    (select min(s.next_run_at) from public.flow_schedules s
+      where s.user_id = next_run_of.user_id and s.paused_at is null))
+$$;
+comment on function private.next_run_of(uuid) is 'When a flow of this user runs next, as far as it is queued or scheduled.';
+
 create or replace function public.claim_google_token_refreshes(
   refresher_id text, max integer, lead_seconds integer default 600, lease_seconds integer default 120,
   user_ids uuid[] default null
@@ -13,70 +25,64 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_until timestamptz;
+  v_due uuid[];
+  v_wanted uuid[];
 begin
   if refresher_id is null or length(refresher_id) not between 1 and 200 then
-    raise sqlstate 'PT400' using message = 'refresher_id must be a text of 1 to 200 characters that names the refresher';
+    raise sqlstate 'PT400' using message = 'refresher_id must be a text of 1 to 200 characters, the refresher''s name';
   elsif max is null or max not between 1 and 1000 then
     raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
   elsif lead_seconds is null or lead_seconds not between 0 and 86400 then
-    raise sqlstate 'PT400' using message = format('lead_seconds must be an integer from 0 to 86400, not %s', lead_seconds);
+    raise sqlstate 'PT400' using message = format('lead_seconds must be from 0 to 86400, not %s', lead_seconds);
   elsif lease_seconds is null or lease_seconds not between 1 and 3600 then
-    raise sqlstate 'PT400' using message = format('lease_seconds must be an integer from 1 to 3600, not %s', lease_seconds);
-  end if;
-  if user_ids is not null then
+    raise sqlstate 'PT400' using message = format('lease_seconds must be from 1 to 3600, not %s', lease_seconds);
+  elsif user_ids is not null then
     perform private.check_google_user_ids(user_ids);
   end if;
   v_until := v_now + make_interval(secs => lead_seconds);
 
-  return query
-  with ahead as materialized (
-    -- What has to be looked at, by the index; more than is taken, since some are at rest.
-    select t.user_id, t.next_refresh_at, t.last_used_at from private.google_tokens t
-     where user_ids is null and t.sealed_refresh_token is not null and t.next_refresh_at <= v_until
-       and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
-     order by t.next_refresh_at limit max * 5 for no key update skip locked
-  ),
-  asked_for as materialized (
-    -- Exactly these, as soon as their access token is about to expire.
-    select t.user_id, t.next_refresh_at, t.last_used_at from private.google_tokens t
-     where t.user_id = any (user_ids) and t.sealed_refresh_token is not null
-       and coalesce(t.access_expires_at, '-infinity') <= v_until
-       and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
-     order by t.user_id for no key update skip locked
-  ),
-  judged as materialized (
-    -- Nothing is done for who is suspended or leaving. Else: asked for, used within a day, or about to be used.
-    select d.*, n.next_run_at,
-           p.suspended_at is null and p.deletion_requested_at is null
-           and (user_ids is not null or d.last_used_at > v_now - interval '1 day' or coalesce(n.next_run_at <= v_until, false))
-             as wanted
-      from (select * from ahead union all select * from asked_for) d
-      join public.user_profiles p on p.user_id = d.user_id
-     cross join lateral (
-       select least(
-         (select min(q.run_at) from public.flow_execution_queue q
-           where q.user_id = d.user_id and d.last_used_at <= v_now - interval '1 day'),
-         (select min(s.next_run_at) from public.flow_schedules s
-           where s.user_id = d.user_id and s.paused_at is null and d.last_used_at <= v_now - interval '1 day')
-       ) as next_run_at) n
-  ),
-  rested as (
-    -- Nobody needs it: looked at again after a quarter of the time since its last use, or for its user's next run.
+  if user_ids is null then
+    -- By the index; more than is taken, since some are at rest.
+    v_due := array(
+      select t.user_id from private.google_tokens t
+       where t.sealed_refresh_token is not null and t.next_refresh_at <= v_until
+         and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
+       order by t.next_refresh_at limit max * 5 for no key update skip locked);
+  else
+    -- Asked for: exactly these, as soon as their access token is about to expire.
+    v_due := array(
+      select t.user_id from private.google_tokens t
+       where t.user_id = any (user_ids) and t.sealed_refresh_token is not null
+         and coalesce(t.access_expires_at, '-infinity') <= v_until
+         and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
+       order by t.user_id for no key update skip locked);
+  end if;
+  if v_due = '{}' then
+    return;
+  end if;
+
+  -- Nothing is done for who is suspended or leaving. Else: asked for, used within a day, or about to be used.
+  v_wanted := array(
+    select t.user_id
+      from private.google_tokens t
+      join public.user_profiles p on p.user_id = t.user_id
+     where t.user_id = any (v_due) and p.suspended_at is null and p.deletion_requested_at is null
+       and (user_ids is not null or t.last_used_at > v_now - interval '1 day' or private.next_run_of(t.user_id) <= v_until)
+     order by t.next_refresh_at, t.user_id);
+  if user_ids is null then
+    -- The others rest: for a quarter of the time since their last use, but not beyond their next run.
     update private.google_tokens t
        set next_refresh_at = least(
-             v_now + least(greatest((v_now - j.last_used_at) / 4, interval '15 minutes'), interval '1 day'),
-             case when j.next_run_at > v_until then j.next_run_at end)
-      from judged j where j.user_id = t.user_id and not j.wanted and user_ids is null
-  ),
-  leased as (
+             v_now + least(greatest((v_now - t.last_used_at) / 4, interval '15 minutes'), interval '1 day'),
+             nullif(greatest(private.next_run_of(t.user_id), v_until), v_until))
+     where t.user_id = any (v_due) and t.user_id <> all (v_wanted);
+  end if;
+  return query
     update private.google_tokens t
        set refresher_id = claim_google_token_refreshes.refresher_id, refresh_lease_token = gen_random_uuid(),
            refresh_lease_until = v_now + make_interval(secs => lease_seconds)
-      from (select j.user_id from judged j where j.wanted order by j.next_refresh_at, j.user_id limit max) w
-     where t.user_id = w.user_id
-    returning t.user_id, t.key_id, t.sealed_refresh_token, t.refresh_lease_token
-  )
-  select * from leased;
+     where t.user_id = any (v_wanted[1:max])
+    returning t.user_id, t.key_id, t.sealed_refresh_token, t.refresh_lease_token;
 end
 $$;
 comment on function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[]) is
@@ -99,7 +105,8 @@ begin
    cross join lateral (
      select case
        when jsonb_typeof(e.value) <> 'object' then 'must be an object'
-       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id must be a uuid'
+       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'user_id must be a uuid'
        when coalesce(e.value ->> 'lease_token', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
          then 'lease_token must be a uuid'
        when coalesce(e.value ->> 'outcome', '') not in ('refreshed', 'revoked', 'failed', 'released')
@@ -107,7 +114,8 @@ begin
        when e.value ->> 'outcome' = 'refreshed' and coalesce(e.value ->> 'key_id', '') !~ '^[A-Za-z0-9_-]{1,40}$'
          then 'key_id must be 1 to 40 letters, digits, _ or -'
        when e.value ->> 'outcome' = 'refreshed' and not (
-              private.is_sealed(e.value ->> 'sealed_access_token') and private.is_sealed(e.value ->> 'sealed_refresh_token'))
+              private.is_sealed(e.value ->> 'sealed_access_token')
+              and private.is_sealed(e.value ->> 'sealed_refresh_token'))
          then 'sealed_access_token and sealed_refresh_token must be sealed tokens, never readable ones'
        when not private.is_integer_between(
               coalesce(nullif(e.value -> 'expires_in_seconds', 'null'),
@@ -169,18 +177,19 @@ begin
        select null, null, null, null, 'revoked', i.reason, t.version + 1, t.failures, null
         where i.outcome = 'revoked'
        union all
-       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, 'failing', i.reason, t.version,
-              t.failures + 1, private.google_retry_at(t.failures, i.retry_after_seconds)
+       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, 'failing', i.reason,
+              t.version, t.failures + 1, private.google_retry_at(t.failures, i.retry_after_seconds)
         where i.outcome = 'failed'
        union all
-       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, t.status, t.reason, t.version,
-              t.failures, t.retry_at
+       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, t.status, t.reason,
+              t.version, t.failures, t.retry_at
         where i.outcome = 'released') x
   ),
   written as (
     update private.google_tokens t
-       set key_id = e.key_id, sealed_refresh_token = e.sealed_refresh_token, sealed_access_token = e.sealed_access_token,
-           access_expires_at = e.access_expires_at, status = e.status, reason = e.why, version = e.version,
+       set key_id = e.key_id, sealed_refresh_token = e.sealed_refresh_token,
+           sealed_access_token = e.sealed_access_token, access_expires_at = e.access_expires_at,
+           status = e.status, reason = e.why, version = e.version,
            failures = e.failures, retry_at = e.retry_at,
            next_refresh_at = case when e.outcome = 'released' then t.next_refresh_at
                                   else coalesce(e.retry_at, e.access_expires_at) end,
@@ -199,7 +208,7 @@ begin
      order by t.user_id
   loop
     perform private.record_activity('google.revoked', v_revoked.user_id, 'google_token', null,
-                                    jsonb_build_object('reason', v_revoked.reason));
+                                    jsonb_build_object('category', v_revoked.reason));
     perform realtime.send('{"status": "revoked"}', 'google_connection', 'user:' || v_revoked.user_id, true);
   end loop;
 
@@ -214,7 +223,8 @@ $$;
 comment on function public.finish_google_token_refreshes(jsonb) is
 'Ends refreshes behind their leases: refreshed, revoked (the user is told), failed (tried again later) or released. Service role only.';
 
-create or replace function private.google_retry_at(failures integer, at_least_seconds double precision) returns timestamptz
+create or replace function private.google_retry_at(failures integer, at_least_seconds double precision)
+returns timestamptz
 language sql
 volatile
 set search_path = ''
@@ -225,6 +235,7 @@ as $$
 $$;
 comment on function private.google_retry_at(integer, double precision) is 'When a failed refresh is tried again.';
 
+revoke execute on function private.next_run_of(uuid) from public;
 revoke execute on function private.check_google_results(jsonb) from public;
 revoke execute on function private.google_retry_at(integer, double precision) from public;
 revoke execute on function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[])

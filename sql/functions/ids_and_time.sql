@@ -50,6 +50,8 @@ create or replace trigger touch_updated_at before update on public.apps_script_i
 for each row execute function private.touch_updated_at();
 create or replace trigger touch_updated_at before update on public.load_balancer_config
 for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on private.google_tokens
+for each row execute function private.touch_updated_at();
 
 revoke execute on function private.new_execution_id() from public;
 revoke execute on function private.execution_id_time(uuid) from public;
