@@ -19,7 +19,7 @@ NEW = KeyRing(KEYS, "k2")
 
 
 @pytest.fixture
-def google(queue: QueueDriver) -> Iterator[Connections]:
+def google(queue: QueueDriver) -> Connections:
     queue.do("truncate private.google_tokens")
     return Connections(queue)
 

@@ -1,10 +1,9 @@
-"""Refreshing ahead: whose token is taken, by one refresher at a time, and what an outcome leads to."""
+"""Refreshing ahead: whose token is taken, by one refresher at a time, and what comes of it."""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ UNUSED = "last_used_at = clock_timestamp() - interval '3 days'"
 
 
 @pytest.fixture
-def google(queue: QueueDriver) -> Iterator[Connections]:
+def google(queue: QueueDriver) -> Connections:
     queue.do("truncate private.google_tokens")
     queue.do("delete from public.flow_schedules")
     return Connections(queue)
@@ -149,7 +148,8 @@ def test_a_schedule_wakes_it_in_time_for_its_run(google: Connections) -> None:
     )
     assert google.claim(lead=600) == []
     assert google.queue.value(
-        "select t.next_refresh_at = s.next_run_at from private.google_tokens t, public.flow_schedules s"
+        "select t.next_refresh_at = s.next_run_at"
+        " from private.google_tokens t, public.flow_schedules s"
     )
     assert ids(google.claim(lead=3600)) == {user.id}
 
@@ -398,7 +398,8 @@ def test_a_claim_reads_what_is_due_and_not_the_table(google: Connections) -> Non
     queue = google.queue
     queue.do(
         "with made as (insert into auth.users (id, email)"
-        "  select gen_random_uuid(), gen_random_uuid() || '@many.test' from generate_series(1, 5000)"
+        "  select gen_random_uuid(), gen_random_uuid() || '@many.test'"
+        "  from generate_series(1, 5000)"
         "  returning id)"
         " insert into private.google_tokens (user_id, key_id, sealed_refresh_token,"
         "  sealed_access_token, access_expires_at, next_refresh_at)"

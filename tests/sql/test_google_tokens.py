@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -19,7 +18,7 @@ STORE = (
 
 
 @pytest.fixture
-def google(queue: QueueDriver) -> Iterator[Connections]:
+def google(queue: QueueDriver) -> Connections:
     queue.do("truncate private.google_tokens")
     return Connections(queue)
 
