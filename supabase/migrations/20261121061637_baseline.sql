@@ -46,7 +46,28 @@
 --   creates trigger check_flow on public.flows
 --   creates function private.keep_flow_version() shape:42bd38fb441dfefb
 --   creates trigger keep_flow_version on public.flows
--- source sql/functions/ids_and_time.sql sha256:b7f903486c03d1d0492e0c31477b18998853381e45658163eb1e9c226a8daf32
+-- source sql/functions/google_tokens.sql sha256:002703fd1cdc4ebcc978d6c06e36103baa7bf0809c6af0eeffd5f1e904932745
+--   creates function private.is_sealed(text) shape:e9e5b9e799651275
+--   creates function private.check_google_user_ids(uuid[]) shape:99d52ff8ff57ca81
+--   creates function public.store_google_tokens(uuid, text, text, text, integer, text[]) shape:8ba30c1f54a1d1a9
+--   creates function public.get_google_tokens(uuid[]) shape:b863557f2b4787a0
+--   creates function private.forget_google(uuid) shape:121441215a2768fa
+--   creates function public.disconnect_google(uuid) shape:4f3c04b383ecf425
+--   creates function public.get_my_google_connection() shape:14e0ef03c63a6b4d
+--   creates function public.disconnect_my_google() shape:14e0ef03c63a6b4d
+-- source sql/functions/google_tokens_keys.sql sha256:6d3d95e7b58db01cca37cffd04ab49b3b824644e4fa5e4a41e28644de6bd3eba
+--   creates function public.claim_google_tokens_to_reseal(text, integer, uuid) shape:5949ae9d53ed180e
+--   creates function public.finish_google_token_reseals(jsonb) shape:38bbf48c2e116b61
+--   creates function private.has_vault() shape:1a1980c4463e88f4
+--   creates function public.get_google_token_keys() shape:14e0ef03c63a6b4d
+--   creates function public.get_google_token_status() shape:14e0ef03c63a6b4d
+-- source sql/functions/google_tokens_refresh.sql sha256:15ceeb8c2131093e5d0e5f648a2e8bae009c1c3c10d7b7e673d18e81b3a8ced2
+--   creates function private.next_run_of(uuid) shape:4739e5d5d95d4492
+--   creates function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[]) shape:cc006b76840945f0
+--   creates function private.check_google_results(jsonb) shape:fb389fad621ee5e9
+--   creates function public.finish_google_token_refreshes(jsonb) shape:57489e088cd73a47
+--   creates function private.google_retry_at(integer, double precision) shape:af0ae6261be0bc8b
+-- source sql/functions/ids_and_time.sql sha256:96b334003dc74050d1f1cdeffc4259399b3f971c54c2216c139a1c513a3f7960
 --   creates function private.new_execution_id() shape:0ca6f22006927369
 --   creates function private.execution_id_time(uuid) shape:c3e0bbee01ee2cdf
 --   creates function private.touch_updated_at() shape:42bd38fb441dfefb
@@ -56,6 +77,7 @@
 --   creates trigger touch_updated_at on public.apps_script_owners
 --   creates trigger touch_updated_at on public.apps_script_instances
 --   creates trigger touch_updated_at on public.load_balancer_config
+--   creates trigger touch_updated_at on private.google_tokens
 -- source sql/functions/instances.sql sha256:4980ff83d2d32eb955a7a2eeaa68d3697fcdea435799d06d8bbe704190830507
 --   creates function private.check_instance() shape:42bd38fb441dfefb
 --   creates trigger check_instance on public.apps_script_instances
@@ -158,6 +180,8 @@
 --   creates index public.flow_execution_queue_running shape:4d3086ee3e6f0e38
 --   creates index public.flow_execution_queue_user shape:bfabea97b06ccc22
 --   creates index public.flow_execution_queue_flow shape:aea753dd159b03a5
+-- source sql/indexes/google_tokens.sql sha256:adc4c17ce5210a5685797a22cf034626bfd197a9a0e210bc4e7a3453cb3ec0eb
+--   creates index private.google_tokens_due shape:1535887a65e15ecf
 -- source sql/indexes/history.sql sha256:b3f4f0273c280cd90bee9f1ba007b0b43e29054ed0a99e538b07c4b303ad800b
 --   creates index public.execution_logs_user shape:47d1eda2c5ce680f
 --   creates index public.execution_logs_flow shape:3294666237597798
@@ -209,6 +233,7 @@
 --   creates policy "users insert their own" on public.flows
 --   creates policy "users update their own" on public.flows
 --   creates policy "users delete their own" on public.flows
+-- source sql/policies/google_tokens.sql sha256:544735e995a4777d3b9e5893288dcd0bdd8c01626c85d6cc1b0c9a19e87c832e
 -- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
 -- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
 -- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
@@ -1580,6 +1605,636 @@ revoke execute on function private.keep_flow_version() from public;
 revoke execute on function public.validate_flow_definition(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.validate_flow_definition(jsonb) to authenticated, service_role;
 
+-- sql/functions/google_tokens.sql
+-- A user's connection to Google: stored and read by the service, seen and ended by its user.
+
+create or replace function private.is_sealed(sealed text) returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+  -- The form of a sealed token, as the table demands it; a token of Google's has another one.
+  select sealed is not null and sealed ~ '^A[A-Za-z0-9+/]+={0,2}$' and length(sealed) between 40 and 4096
+$$;
+comment on function private.is_sealed(text) is 'Whether a text has the form of a sealed token, and not that of a readable one.';
+
+create or replace function private.check_google_user_ids(user_ids uuid[]) returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if user_ids is null or cardinality(user_ids) > 1000 then
+    raise sqlstate 'PT400' using message = 'user_ids must be a list of at most 1000 ids of users';
+  end if;
+end
+$$;
+comment on function private.check_google_user_ids(uuid[]) is 'Refuses a list that is missing or too long for one answer of the API.';
+
+create or replace function public.store_google_tokens(
+  user_id uuid, key_id text, sealed_refresh_token text, sealed_access_token text default null,
+  expires_in_seconds integer default null, scopes text[] default '{}'
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_deleting boolean;
+  v_replaced boolean;
+begin
+  -- Said here, so that no constraint's message ever repeats a row.
+  if key_id is null or key_id !~ '^[A-Za-z0-9_-]{1,40}$' then
+    raise sqlstate 'PT400' using message = 'key_id must be 1 to 40 letters, digits, _ or -';
+  elsif not private.is_sealed(sealed_refresh_token) then
+    raise sqlstate 'PT400' using message = 'sealed_refresh_token must be a sealed token, never a readable one',
+      hint = 'It is base64 of version, nonce and ciphertext. Store it with: flowstate tokens connect';
+  elsif (sealed_access_token is null) <> (expires_in_seconds is null) then
+    raise sqlstate 'PT400' using message = 'expires_in_seconds must come with sealed_access_token, and only with it';
+  elsif sealed_access_token is not null and not private.is_sealed(sealed_access_token) then
+    raise sqlstate 'PT400' using message = 'sealed_access_token must be a sealed token, never a readable one';
+  elsif expires_in_seconds not between 1 and 31622400 then
+    raise sqlstate 'PT400' using message = 'expires_in_seconds must be an integer from 1 to 31622400';
+  elsif scopes is null or cardinality(scopes) > 100 or exists (
+          select from unnest(scopes) s(scope) where s.scope is null or s.scope !~ '^[\x21-\x7e]{1,250}$') then
+    raise sqlstate 'PT400' using message = 'scopes must be at most 100 scopes of 1 to 250 characters without blanks';
+  end if;
+  select p.deletion_requested_at is not null into v_deleting
+    from public.user_profiles p where p.user_id = store_google_tokens.user_id;
+  if not found then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', user_id);
+  elsif v_deleting then
+    raise sqlstate 'PT409' using message = format('user_id: the user %s is being deleted', user_id);
+  end if;
+
+  -- A new consent: whatever was known of the old one is over, also a refresh that is under way.
+  insert into private.google_tokens as t
+    (user_id, key_id, sealed_refresh_token, sealed_access_token, access_expires_at, scopes, next_refresh_at)
+  select user_id, key_id, sealed_refresh_token, sealed_access_token, e.at, scopes, coalesce(e.at, clock_timestamp())
+    from (select clock_timestamp() + make_interval(secs => expires_in_seconds) as at) e
+  on conflict on constraint google_tokens_pkey do update
+    set key_id = excluded.key_id, sealed_refresh_token = excluded.sealed_refresh_token,
+        sealed_access_token = excluded.sealed_access_token, access_expires_at = excluded.access_expires_at,
+        scopes = excluded.scopes, status = 'active', reason = null, version = t.version + 1, failures = 0,
+        retry_at = null, refresher_id = null, refresh_lease_token = null, refresh_lease_until = null,
+        next_refresh_at = excluded.next_refresh_at, last_used_at = clock_timestamp(), created_at = clock_timestamp()
+  returning t.version > 1 into v_replaced;
+  perform private.record_activity('google.connected', user_id, 'google_token', null,
+                                  jsonb_build_object('scopes', scopes, 'replaced', v_replaced));
+  return jsonb_build_object('user_id', user_id, 'status', 'active', 'replaced', v_replaced);
+end
+$$;
+comment on function public.store_google_tokens(uuid, text, text, text, integer, text[]) is
+'Keeps the sealed tokens of a user who has consented; the ones before are replaced. Service role only.';
+
+create or replace function public.get_google_tokens(user_ids uuid[])
+returns table (
+  user_id uuid, status text, reason text, key_id text, sealed_access_token text, expires_in_seconds integer,
+  scopes text[], is_refreshing boolean, retry_in_seconds integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform private.check_google_user_ids(user_ids);
+  -- Noted once a minute. Who is used again is refreshed ahead again; a row that is being written is in use anyhow.
+  update private.google_tokens t
+     set last_used_at = clock_timestamp(),
+         next_refresh_at = case when t.sealed_refresh_token is not null
+                                then greatest(least(t.next_refresh_at, t.access_expires_at), t.retry_at) end
+    from (select u.user_id from private.google_tokens u
+           where u.user_id = any (user_ids) and u.last_used_at < clock_timestamp() - interval '1 minute'
+           order by u.user_id for no key update skip locked) used
+   where t.user_id = used.user_id;
+  return query
+    select t.user_id, t.status, t.reason, t.key_id, t.sealed_access_token,
+           floor(extract(epoch from t.access_expires_at - clock_timestamp()))::integer, t.scopes,
+           coalesce(t.refresh_lease_until > clock_timestamp(), false),
+           ceil(extract(epoch from t.retry_at - clock_timestamp()))::integer
+      from private.google_tokens t
+     where t.user_id = any (user_ids)
+     order by t.user_id;
+end
+$$;
+comment on function public.get_google_tokens(uuid[]) is
+'Sealed access tokens and their state, for users who are connected; notes that they are in use. Service role only.';
+
+create or replace function private.forget_google(user_id uuid)
+returns table (key_id text, sealed_refresh_token text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+    delete from private.google_tokens t where t.user_id = forget_google.user_id
+    returning t.key_id, t.sealed_refresh_token;
+  if found then
+    perform private.record_activity('google.disconnected', forget_google.user_id, 'google_token', null, '{}');
+  end if;
+end
+$$;
+comment on function private.forget_google(uuid) is 'Removes a connection and answers what was sealed; a refresh under way finds nothing.';
+
+create or replace function public.disconnect_google(user_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_key_id text;
+  v_sealed text;
+begin
+  if user_id is null then
+    raise sqlstate 'PT400' using message = 'user_id must be the id of a user';
+  end if;
+  select f.key_id, f.sealed_refresh_token into v_key_id, v_sealed from private.forget_google(user_id) f;
+  return jsonb_build_object('disconnected', found, 'key_id', v_key_id, 'sealed_refresh_token', v_sealed);
+end
+$$;
+comment on function public.disconnect_google(uuid) is
+'Removes a user''s connection, and answers the sealed token once more, so that the caller can end the grant at Google. Service role only.';
+
+create or replace function public.get_my_google_connection() returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_connection jsonb;
+begin
+  if auth.uid() is null then
+    raise sqlstate 'PT401' using
+      message = 'get_my_google_connection tells of the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  end if;
+  select jsonb_build_object(
+           'status', t.status, 'scopes', t.scopes, 'connected_at', t.created_at, 'last_used_at', t.last_used_at,
+           'advice', case t.status
+             when 'revoked' then 'Google no longer accepts this connection. Connect your Google account again.'
+             when 'failing' then 'Google could not be asked for a new token. It is tried again by itself.' end)
+    into v_connection from private.google_tokens t where t.user_id = auth.uid();
+  return coalesce(v_connection, jsonb_build_object(
+    'status', 'none', 'scopes', jsonb_build_array(), 'connected_at', null, 'last_used_at', null,
+    'advice', 'Connect your Google account.'));
+end
+$$;
+comment on function public.get_my_google_connection() is 'Your connection to Google: none, active, failing or revoked, and what to do.';
+
+create or replace function public.disconnect_my_google() returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if auth.uid() is null then
+    raise sqlstate 'PT401' using message = 'disconnect_my_google acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  end if;
+  perform 1 from private.forget_google(auth.uid());
+  return jsonb_build_object(
+    'disconnected', found,
+    'advice', 'The tokens are deleted. To withdraw your consent at Google too: https://myaccount.google.com/connections');
+end
+$$;
+comment on function public.disconnect_my_google() is 'Deletes your Google tokens here; flows that need them fail from now on.';
+
+revoke execute on function private.is_sealed(text) from public;
+revoke execute on function private.check_google_user_ids(uuid[]) from public;
+revoke execute on function private.forget_google(uuid) from public;
+revoke execute on function public.store_google_tokens(uuid, text, text, text, integer, text[])
+from public, anon, authenticated, service_role;
+grant execute on function public.store_google_tokens(uuid, text, text, text, integer, text[]) to service_role;
+revoke execute on function public.get_google_tokens(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.get_google_tokens(uuid[]) to service_role;
+revoke execute on function public.disconnect_google(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.disconnect_google(uuid) to service_role;
+revoke execute on function public.get_my_google_connection() from public, anon, authenticated, service_role;
+grant execute on function public.get_my_google_connection() to authenticated;
+revoke execute on function public.disconnect_my_google() from public, anon, authenticated, service_role;
+grant execute on function public.disconnect_my_google() to authenticated;
+
+-- sql/functions/google_tokens_keys.sql
+-- The keys that tokens are sealed with: which are in use, how one takes the place of another, and Vault.
+
+create or replace function public.claim_google_tokens_to_reseal(
+  current_key_id text, max integer, after uuid default null
+)
+returns table (user_id uuid, version bigint, key_id text, sealed_refresh_token text, sealed_access_token text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if current_key_id is null or current_key_id !~ '^[A-Za-z0-9_-]{1,40}$' then
+    raise sqlstate 'PT400' using message = 'current_key_id must be 1 to 40 letters, digits, _ or -';
+  elsif max is null or max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
+  end if;
+  -- Nothing is locked: what changes meanwhile has another version then.
+  return query
+    select t.user_id, t.version, t.key_id, t.sealed_refresh_token, t.sealed_access_token
+      from private.google_tokens t
+     where t.key_id <> current_key_id and (after is null or t.user_id > after)
+     order by t.user_id limit max;
+end
+$$;
+comment on function public.claim_google_tokens_to_reseal(text, integer, uuid) is
+'Tokens that are sealed with another key than this, in order of user. Service role only.';
+
+create or replace function public.finish_google_token_reseals(items jsonb)
+returns table (user_id uuid, answer text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_bad record;
+begin
+  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) > 1000 then
+    raise sqlstate 'PT400' using message = 'items must be a list of at most 1000 items',
+      hint = 'Each is {"user_id", "version", "key_id", "sealed_refresh_token", "sealed_access_token"}.';
+  end if;
+  select e.n - 1 as n, p.problem into v_bad
+    from jsonb_array_elements(items) with ordinality e(value, n)
+   cross join lateral (
+     select case
+       when jsonb_typeof(e.value) <> 'object' then 'must be an object'
+       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'user_id must be a uuid'
+       when jsonb_typeof(coalesce(e.value -> 'version', 'null')) <> 'number' or e.value ->> 'version' !~ '^[0-9]{1,18}$'
+         then 'version must be an integer'
+       when coalesce(e.value ->> 'key_id', '') !~ '^[A-Za-z0-9_-]{1,40}$'
+         then 'key_id must be 1 to 40 letters, digits, _ or -'
+       when not private.is_sealed(e.value ->> 'sealed_refresh_token')
+            or (e.value ->> 'sealed_access_token' is not null
+                and not private.is_sealed(e.value ->> 'sealed_access_token'))
+         then 'sealed_refresh_token and sealed_access_token must be sealed tokens, never readable ones'
+     end as problem) p
+   where p.problem is not null
+   order by e.n limit 1;
+  if found then
+    raise sqlstate 'PT400' using message = format('items[%s]: %s', v_bad.n, v_bad.problem),
+      hint = 'Nothing was changed. Correct the item and send the batch again.';
+  end if;
+  perform 1 from private.google_tokens t
+    where t.user_id in (select (e.value ->> 'user_id')::uuid from jsonb_array_elements(items) e(value))
+    order by t.user_id for no key update;
+
+  return query
+  with wanted as materialized (
+    select distinct on (r.user_id) r.*, e.n
+      from jsonb_array_elements(items) with ordinality e(value, n)
+     cross join lateral jsonb_to_record(e.value) r(
+       user_id uuid, version bigint, key_id text, sealed_refresh_token text, sealed_access_token text)
+     order by r.user_id, e.n
+  ),
+  -- The fence: what was refreshed, replaced or revoked since it was read is left as it is.
+  resealed as (
+    update private.google_tokens t
+       set key_id = w.key_id, sealed_refresh_token = w.sealed_refresh_token,
+           sealed_access_token = w.sealed_access_token, version = t.version + 1
+      from wanted w
+     where t.user_id = w.user_id and t.version = w.version and t.sealed_refresh_token is not null
+       and (t.sealed_access_token is null) = (w.sealed_access_token is null)
+    returning t.user_id
+  )
+  select w.user_id, case when r.user_id is not null then 'resealed'
+                         when t.user_id is not null then 'changed' else 'gone' end
+    from wanted w
+    left join resealed r on r.user_id = w.user_id
+    left join private.google_tokens t on t.user_id = w.user_id
+   order by w.n;
+end
+$$;
+comment on function public.finish_google_token_reseals(jsonb) is
+'Puts tokens under another key, each only if its version is still the one that was read. Service role only.';
+
+create or replace function private.has_vault() returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select to_regclass('vault.decrypted_secrets') is not null
+$$;
+comment on function private.has_vault() is 'Whether this database has Supabase Vault.';
+
+create or replace function public.get_google_token_keys() returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_keys jsonb;
+begin
+  if private.has_vault() then
+    -- Dynamic, since a database without Vault has to be able to hold this function.
+    execute $vault$
+      select jsonb_object_agg(substr(s.name, length('flowstate_token_key_') + 1), s.decrypted_secret)
+        from vault.decrypted_secrets s
+       where s.name like 'flowstate\_token\_key\_%'
+    $vault$ into v_keys;
+  end if;
+  return coalesce(v_keys, '{}');
+end
+$$;
+comment on function public.get_google_token_keys() is
+'The keys that Vault holds as flowstate_token_key_<id>, by id; none where there is no Vault. Service role only.';
+
+create or replace function public.get_google_token_status() returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  with counted as materialized (
+    select t.key_id, t.status, t.reason, count(*) as n,
+           count(*) filter (where t.refresh_lease_until > clock_timestamp()) as refreshing
+      from private.google_tokens t group by t.key_id, t.status, t.reason
+  )
+  select jsonb_build_object(
+    'total', (select coalesce(sum(c.n), 0) from counted c),
+    'statuses', (select jsonb_object_agg(s.status, coalesce(c.n, 0))
+                   from unnest(array['active', 'failing', 'revoked']) s(status)
+                   left join (select c.status, sum(c.n) as n from counted c group by c.status) c on c.status = s.status),
+    'reasons', (select coalesce(jsonb_object_agg(c.reason, c.n), '{}')
+                  from (select c.reason, sum(c.n) as n from counted c where c.reason is not null group by c.reason) c),
+    'keys', (select coalesce(jsonb_agg(jsonb_build_object('key_id', c.key_id, 'tokens', c.n) order by c.key_id), '[]')
+               from (select c.key_id, sum(c.n) as n from counted c where c.key_id is not null group by c.key_id) c),
+    'refreshing', (select coalesce(sum(c.refreshing), 0) from counted c),
+    'vault', private.has_vault())
+$$;
+comment on function public.get_google_token_status() is
+'Counts of connections by status, reason and key id; nothing of their content. Service role only.';
+
+revoke execute on function private.has_vault() from public;
+revoke execute on function public.claim_google_tokens_to_reseal(text, integer, uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.claim_google_tokens_to_reseal(text, integer, uuid) to service_role;
+revoke execute on function public.finish_google_token_reseals(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_google_token_reseals(jsonb) to service_role;
+revoke execute on function public.get_google_token_keys() from public, anon, authenticated, service_role;
+grant execute on function public.get_google_token_keys() to service_role;
+revoke execute on function public.get_google_token_status() from public, anon, authenticated, service_role;
+grant execute on function public.get_google_token_status() to service_role;
+
+-- sql/functions/google_tokens_refresh.sql
+-- Refreshing: one refresher at a time per user, by a lease; outcomes are fenced by its token.
+
+create or replace function private.next_run_of(user_id uuid) returns timestamptz
+language sql
+stable
+set search_path = ''
+as $$
+  select least(
+    (select min(q.run_at) from public.flow_execution_queue q where q.user_id = next_run_of.user_id),
+    (select min(s.next_run_at) from public.flow_schedules s
+      where s.user_id = next_run_of.user_id and s.paused_at is null))
+$$;
+comment on function private.next_run_of(uuid) is 'When a flow of this user runs next, as far as it is queued or scheduled.';
+
+create or replace function public.claim_google_token_refreshes(
+  refresher_id text, max integer, lead_seconds integer default 600, lease_seconds integer default 120,
+  user_ids uuid[] default null
+)
+returns table (user_id uuid, key_id text, sealed_refresh_token text, lease_token uuid)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_until timestamptz;
+  v_due uuid[];
+  v_wanted uuid[];
+begin
+  if refresher_id is null or length(refresher_id) not between 1 and 200 then
+    raise sqlstate 'PT400' using message = 'refresher_id must be a text of 1 to 200 characters, the refresher''s name';
+  elsif max is null or max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
+  elsif lead_seconds is null or lead_seconds not between 0 and 86400 then
+    raise sqlstate 'PT400' using message = format('lead_seconds must be from 0 to 86400, not %s', lead_seconds);
+  elsif lease_seconds is null or lease_seconds not between 1 and 3600 then
+    raise sqlstate 'PT400' using message = format('lease_seconds must be from 1 to 3600, not %s', lease_seconds);
+  elsif user_ids is not null then
+    perform private.check_google_user_ids(user_ids);
+  end if;
+  v_until := v_now + make_interval(secs => lead_seconds);
+
+  if user_ids is null then
+    -- By the index; more than is taken, since some are at rest.
+    v_due := array(
+      select t.user_id from private.google_tokens t
+       where t.sealed_refresh_token is not null and t.next_refresh_at <= v_until
+         and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
+       order by t.next_refresh_at limit max * 5 for no key update skip locked);
+  else
+    -- Asked for: exactly these, as soon as their access token is about to expire.
+    v_due := array(
+      select t.user_id from private.google_tokens t
+       where t.user_id = any (user_ids) and t.sealed_refresh_token is not null
+         and coalesce(t.access_expires_at, '-infinity') <= v_until
+         and coalesce(t.retry_at, '-infinity') <= v_now and coalesce(t.refresh_lease_until, '-infinity') <= v_now
+       order by t.user_id for no key update skip locked);
+  end if;
+  if v_due = '{}' then
+    return;
+  end if;
+
+  -- Nothing is done for who is suspended or leaving. Else: asked for, used within a day, or about to be used.
+  v_wanted := array(
+    select t.user_id
+      from private.google_tokens t
+      join public.user_profiles p on p.user_id = t.user_id
+     where t.user_id = any (v_due) and p.suspended_at is null and p.deletion_requested_at is null
+       and (user_ids is not null or t.last_used_at > v_now - interval '1 day' or private.next_run_of(t.user_id) <= v_until)
+     order by t.next_refresh_at, t.user_id);
+  if user_ids is null then
+    -- The others rest: for a quarter of the time since their last use, but not beyond their next run.
+    update private.google_tokens t
+       set next_refresh_at = least(
+             v_now + least(greatest((v_now - t.last_used_at) / 4, interval '15 minutes'), interval '1 day'),
+             nullif(greatest(private.next_run_of(t.user_id), v_until), v_until))
+     where t.user_id = any (v_due) and t.user_id <> all (v_wanted);
+  end if;
+  return query
+    update private.google_tokens t
+       set refresher_id = claim_google_token_refreshes.refresher_id, refresh_lease_token = gen_random_uuid(),
+           refresh_lease_until = v_now + make_interval(secs => lease_seconds)
+     where t.user_id = any (v_wanted[1:max])
+    returning t.user_id, t.key_id, t.sealed_refresh_token, t.refresh_lease_token;
+end
+$$;
+comment on function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[]) is
+'Leases tokens that expire within lead_seconds: of users who are active, or of those named. Service role only.';
+
+create or replace function private.check_google_results(results jsonb) returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_bad record;
+begin
+  if results is null or jsonb_typeof(results) <> 'array' or jsonb_array_length(results) > 1000 then
+    raise sqlstate 'PT400' using message = 'results must be a list of at most 1000 items',
+      hint = 'Each is {"user_id", "lease_token", "outcome", ...}.';
+  end if;
+  select e.n - 1 as n, p.problem into v_bad
+    from jsonb_array_elements(results) with ordinality e(value, n)
+   cross join lateral (
+     select case
+       when jsonb_typeof(e.value) <> 'object' then 'must be an object'
+       when coalesce(e.value ->> 'user_id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'user_id must be a uuid'
+       when coalesce(e.value ->> 'lease_token', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         then 'lease_token must be a uuid'
+       when coalesce(e.value ->> 'outcome', '') not in ('refreshed', 'revoked', 'failed', 'released')
+         then 'outcome must be refreshed, revoked, failed or released'
+       when e.value ->> 'outcome' = 'refreshed' and coalesce(e.value ->> 'key_id', '') !~ '^[A-Za-z0-9_-]{1,40}$'
+         then 'key_id must be 1 to 40 letters, digits, _ or -'
+       when e.value ->> 'outcome' = 'refreshed' and not (
+              private.is_sealed(e.value ->> 'sealed_access_token')
+              and private.is_sealed(e.value ->> 'sealed_refresh_token'))
+         then 'sealed_access_token and sealed_refresh_token must be sealed tokens, never readable ones'
+       when not private.is_integer_between(
+              coalesce(nullif(e.value -> 'expires_in_seconds', 'null'),
+                       case e.value ->> 'outcome' when 'refreshed' then 'null' else '0' end::jsonb), 0, 31622400)
+         then 'expires_in_seconds must be an integer from 0 to 31622400'
+       when e.value ->> 'outcome' in ('revoked', 'failed') and coalesce(e.value ->> 'reason', '') !~ '^[a-z_]{1,40}$'
+         then 'reason must be a category of 1 to 40 lower-case letters and _'
+       when not private.is_number_between(e.value -> 'retry_after_seconds', 0, 86400)
+         then 'retry_after_seconds must be a number from 0 to 86400'
+     end as problem) p
+   where p.problem is not null
+   order by e.n limit 1;
+  if found then
+    raise sqlstate 'PT400' using message = format('results[%s]: %s', v_bad.n, v_bad.problem),
+      hint = 'Nothing was changed. Correct the item and send the batch again.';
+  end if;
+end
+$$;
+comment on function private.check_google_results(jsonb) is
+'Refuses a malformed batch as a whole, naming the item and the field, never a value.';
+
+create or replace function public.finish_google_token_refreshes(results jsonb)
+returns table (user_id uuid, answer text, status text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_accepted uuid[];
+  v_revoked record;
+begin
+  perform private.check_google_results(results);
+  -- In order of id, as everywhere.
+  perform 1 from private.google_tokens t
+    where t.user_id in (select (e.value ->> 'user_id')::uuid from jsonb_array_elements(results) e(value))
+    order by t.user_id for no key update;
+
+  with items as materialized (
+    -- The same user twice in a batch counts once.
+    select distinct on (r.user_id) r.*
+      from jsonb_array_elements(results) with ordinality e(value, n)
+     cross join lateral jsonb_to_record(e.value) r(
+       user_id uuid, lease_token uuid, outcome text, key_id text, sealed_refresh_token text, sealed_access_token text,
+       expires_in_seconds integer, reason text, retry_after_seconds double precision)
+     order by r.user_id, e.n
+  ),
+  -- The fence: only who holds the lease. Every outcome is written out as the row that it leads to.
+  ended as (
+    select t.user_id, i.outcome, i.reason, x.*
+      from items i
+      join private.google_tokens t on t.user_id = i.user_id and t.refresh_lease_token = i.lease_token
+     cross join lateral (
+       select i.key_id, i.sealed_refresh_token, i.sealed_access_token,
+              clock_timestamp() + make_interval(secs => i.expires_in_seconds) as access_expires_at, 'active' as status,
+              null::text as why, t.version + 1 as version, 0 as failures, null::timestamptz as retry_at
+        where i.outcome = 'refreshed'
+       union all
+       select null, null, null, null, 'revoked', i.reason, t.version + 1, t.failures, null
+        where i.outcome = 'revoked'
+       union all
+       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, 'failing', i.reason,
+              t.version, t.failures + 1, private.google_retry_at(t.failures, i.retry_after_seconds)
+        where i.outcome = 'failed'
+       union all
+       select t.key_id, t.sealed_refresh_token, t.sealed_access_token, t.access_expires_at, t.status, t.reason,
+              t.version, t.failures, t.retry_at
+        where i.outcome = 'released') x
+  ),
+  written as (
+    update private.google_tokens t
+       set key_id = e.key_id, sealed_refresh_token = e.sealed_refresh_token,
+           sealed_access_token = e.sealed_access_token, access_expires_at = e.access_expires_at,
+           status = e.status, reason = e.why, version = e.version,
+           failures = e.failures, retry_at = e.retry_at,
+           next_refresh_at = case when e.outcome = 'released' then t.next_refresh_at
+                                  else coalesce(e.retry_at, e.access_expires_at) end,
+           refresher_id = null, refresh_lease_token = null, refresh_lease_until = null
+      from ended e where e.user_id = t.user_id
+    returning t.user_id
+  )
+  select array_agg(w.user_id) into v_accepted from written w;
+
+  -- Those whom it concerns hear of it, and the trail has it.
+  for v_revoked in
+    select distinct t.user_id, t.reason
+      from private.google_tokens t
+      join jsonb_array_elements(results) e(value) on (e.value ->> 'user_id')::uuid = t.user_id
+     where t.user_id = any (v_accepted) and t.status = 'revoked'
+     order by t.user_id
+  loop
+    perform private.record_activity('google.revoked', v_revoked.user_id, 'google_token', null,
+                                    jsonb_build_object('category', v_revoked.reason));
+    perform realtime.send('{"status": "revoked"}', 'google_connection', 'user:' || v_revoked.user_id, true);
+  end loop;
+
+  return query
+    select i.user_id, case when i.user_id = any (v_accepted) then 'accepted' else 'lease_lost' end, t.status
+      from (select (e.value ->> 'user_id')::uuid as user_id, e.n
+              from jsonb_array_elements(results) with ordinality e(value, n)) i
+      left join private.google_tokens t on t.user_id = i.user_id
+     order by i.n;
+end
+$$;
+comment on function public.finish_google_token_refreshes(jsonb) is
+'Ends refreshes behind their leases: refreshed, revoked (the user is told), failed (tried again later) or released. Service role only.';
+
+create or replace function private.google_retry_at(failures integer, at_least_seconds double precision)
+returns timestamptz
+language sql
+volatile
+set search_path = ''
+as $$
+  -- From half a minute, doubling, to an hour; jittered down to half, and never sooner than Google asked for.
+  select clock_timestamp() + make_interval(secs => greatest(
+           coalesce(at_least_seconds, 0), (0.5 + random() / 2) * least(3600, 30 * power(2, least(failures, 10)))))
+$$;
+comment on function private.google_retry_at(integer, double precision) is 'When a failed refresh is tried again.';
+
+revoke execute on function private.next_run_of(uuid) from public;
+revoke execute on function private.check_google_results(jsonb) from public;
+revoke execute on function private.google_retry_at(integer, double precision) from public;
+revoke execute on function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[])
+from public, anon, authenticated, service_role;
+grant execute on function public.claim_google_token_refreshes(text, integer, integer, integer, uuid[]) to service_role;
+revoke execute on function public.finish_google_token_refreshes(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_google_token_refreshes(jsonb) to service_role;
+
 -- sql/functions/ids_and_time.sql
 -- Small helpers that tables and other functions stand on.
 
@@ -1632,6 +2287,8 @@ for each row execute function private.touch_updated_at();
 create or replace trigger touch_updated_at before update on public.apps_script_instances
 for each row execute function private.touch_updated_at();
 create or replace trigger touch_updated_at before update on public.load_balancer_config
+for each row execute function private.touch_updated_at();
+create or replace trigger touch_updated_at before update on private.google_tokens
 for each row execute function private.touch_updated_at();
 
 revoke execute on function private.new_execution_id() from public;
@@ -3815,6 +4472,11 @@ create index if not exists flow_execution_queue_running on public.flow_execution
 create index if not exists flow_execution_queue_user on public.flow_execution_queue (user_id, queued_at desc);
 create index if not exists flow_execution_queue_flow on public.flow_execution_queue (flow_id, flow_version);
 
+-- sql/indexes/google_tokens.sql
+-- What the refresher looks at next.
+create index if not exists google_tokens_due on private.google_tokens
+(next_refresh_at) where sealed_refresh_token is not null;
+
 -- sql/indexes/history.sql
 -- A user's latest executions; a flow's latest executions.
 create index if not exists execution_logs_user on public.execution_logs (user_id, finished_at desc);
@@ -3997,6 +4659,11 @@ for update to authenticated using ((select auth.uid()) = user_id) with check (
 drop policy if exists "users delete their own" on public.flows;
 create policy "users delete their own" on public.flows
 for delete to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/google_tokens.sql
+-- Sealed tokens: no API role may touch them, and nobody is let in. The functions run as their owner.
+alter table private.google_tokens enable row level security;
+revoke all on private.google_tokens from public, anon, authenticated, service_role;
 
 -- sql/policies/instance_health_status.sql
 -- Let in: the service role, with all verbs.
