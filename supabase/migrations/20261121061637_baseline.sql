@@ -233,7 +233,7 @@
 --   creates policy "users insert their own" on public.flows
 --   creates policy "users update their own" on public.flows
 --   creates policy "users delete their own" on public.flows
--- source sql/policies/google_tokens.sql sha256:0f6c55389d50c19085b1a7bde95c1025f7db7536888814eb08a1eb6a1230fd80
+-- source sql/policies/google_tokens.sql sha256:32862352c2b41f83213fbe4c532bbf8cc10f8cb7ba76bb8e0d80ff1beb49c7ec
 -- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
 -- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
 -- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
@@ -4661,8 +4661,7 @@ create policy "users delete their own" on public.flows
 for delete to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/google_tokens.sql
--- Sealed tokens of users. The functions run as their owner.
--- Let in: nobody.
+-- Let in: nobody. The functions of the tokens run as the owner of the schema.
 -- Denied: every API role, the service too.
 alter table private.google_tokens enable row level security;
 revoke all on private.google_tokens from public, anon, authenticated, service_role;
