@@ -14,6 +14,8 @@ alter table private.erasures enable row level security;
 revoke all on private.erasures from public, anon, authenticated, service_role;
 alter table private.activity_chain enable row level security;
 revoke all on private.activity_chain from public, anon, authenticated, service_role;
+alter table private.history_rewrites enable row level security;
+revoke all on private.history_rewrites from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;

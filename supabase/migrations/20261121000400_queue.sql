@@ -166,7 +166,7 @@ create table public.execution_logs (
     primary key (execution_id, attempt, finished_at)
 ) partition by range (finished_at);
 comment on table public.execution_logs is
-'History: one row per attempt, partitioned by day of its end. No foreign keys: history outlives what it names, and a partition is dropped in one step.';
+'History: one row per attempt, partitioned by week of its end. No foreign keys: history outlives what it names, and a partition is dropped in one step.';
 comment on column public.execution_logs.outcome is 'How the attempt ended; failed with is_final = false was tried again.';
 comment on column public.execution_logs.is_final is 'Whether the execution ended with this attempt.';
 comment on column public.execution_logs.input is 'Kept with the final row only.';

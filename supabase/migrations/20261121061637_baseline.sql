@@ -93,10 +93,16 @@
 --   creates function private.forget_counts() shape:42bd38fb441dfefb
 --   creates trigger forget_counts_of_deleted on public.rate_limit_tracking
 --   creates trigger forget_counts_of_changed on public.rate_limit_tracking
--- source sql/functions/maintenance.sql sha256:be7ee5fdd3eca04a7e66e02014b034d144ee4631ec24845a4ffa2cecd89a352f
---   creates function private.make_partition(text, timestamp with time zone, text) shape:d513df1fb0c52bcd
---   creates function private.maintain_partitions() shape:14e0ef03c63a6b4d
+-- source sql/functions/maintenance.sql sha256:7ac638c911e9be42c918e340c317237bbc065c5026316c71eda57d6b0302b0eb
+--   creates function private.prune_idempotency_keys(integer) shape:6f6d20b3f18c58d9
+--   creates function private.prune_processors() shape:7264d89dfa245e46
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
+-- source sql/functions/partitions.sql sha256:bbdbf6872093c0387c4861cc16435069116004ec0a18aea8d531d49e15659254
+--   creates function private.partitions_of(text) shape:54fe9f2be6e2d551
+--   creates function private.make_partition(text, timestamp with time zone, timestamp with time zone) shape:aed7f6c66e9652f5
+--   creates function private.drop_partition(text, text) shape:18c4106ea8184d77
+--   creates function private.partition_gaps(private.partition_policies) shape:1807531e80a2dc18
+--   creates function private.maintain_partitions() shape:14e0ef03c63a6b4d
 -- source sql/functions/permissions.sql sha256:d167fc1a897e2fff17c1dee473577b255131a408ca60e45b24ed7fc0f9bca670
 --   creates function private.is_service() shape:1a1980c4463e88f4
 --   creates function public.has_permission(text) shape:ddde10f80f48aeea
@@ -104,6 +110,14 @@
 -- source sql/functions/processors.sql sha256:4921849fa06d9ac10da53f67e7300a24429432f62c67759c73f48e79754c38aa
 --   creates function public.register_queue_processor(text, text, text, integer) shape:122ac0a471fa3f48
 --   creates function public.heartbeat_flow_executions(text, integer, jsonb) shape:e557f16abfb2f56b
+-- source sql/functions/retention.sql sha256:a6e42d96fbfd027e8701eb0bca4a7cb77227bb5a2f140a8d6b4cc6830269f779
+--   creates function private.follow_rewrite() shape:42bd38fb441dfefb
+--   creates function private.begin_rewrite() shape:c8e441b5407d6a97
+--   creates function private.abandon_rewrite(text) shape:36e1dde49b5f9d3d
+--   creates function private.columns_of(regclass) shape:01281f0d7e043c14
+--   creates function private.copy_history(interval, integer) shape:82e171233c2d1c96
+--   creates function private.blocks_of(text) shape:e69cc823a8d74a36
+--   creates function private.exchange_history() shape:15d364941c2cc66b
 -- source sql/functions/settle.sql sha256:0cca74f0c52864bc171434ddfceb3df5f48d1064d0ffbc7b630eb1fbd467cdc5
 --   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
 --   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
@@ -237,7 +251,7 @@
 -- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
 -- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
 -- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
--- source sql/policies/private.sql sha256:efb91deb8e70f7ae85ebad9ced224f4524c36489049fa9661bab4ed9ba57fa91
+-- source sql/policies/private.sql sha256:43e205354518f9e1365a5bfbd748f2832f791647257824edc6dc4190a5fd934f
 -- source sql/policies/queue_processors.sql sha256:26e24d4006215b6e0007c959fce5c8fcafe45809e0e0da71eb9c9ad280019745
 -- source sql/policies/rate_limit_tracking.sql sha256:b225c97f2ab59eae4818ca1bb1bcdfa3e1546687caa44a6c4a6b4569ce4b60ae
 --   creates policy "users read their own" on public.rate_limit_tracking
@@ -2525,39 +2539,170 @@ revoke execute on function private.opens_at(tstzmultirange, timestamptz) from pu
 revoke execute on function private.forget_counts() from public;
 
 -- sql/functions/maintenance.sql
--- Partitions made ahead and dropped whole; small tables pruned in bounded steps.
+-- Housekeeping: what has to go, goes in bounded steps, called by every worker every few minutes.
 
-create or replace function private.make_partition(parent text, from_moment timestamptz, period text) returns boolean
+create or replace function private.prune_idempotency_keys(most integer) returns integer
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-  v_to timestamptz := from_moment + ('1 ' || period)::interval;
-  v_name text := format('%s_%s', parent, to_char(from_moment at time zone 'UTC',
-                                                 case period when 'day' then 'YYYYMMDD' else 'YYYYMM' end));
+  v_pruned integer;
+begin
+  with old as (
+    select k.user_id, k.idempotency_key from private.idempotency_keys k
+     where k.created_at <= clock_timestamp() - interval '1 day'
+     limit most for update skip locked
+  )
+  delete from private.idempotency_keys k using old o
+   where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end
+$$;
+comment on function private.prune_idempotency_keys(integer) is 'Forgets keys a day old.';
+
+create or replace function private.prune_processors() returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_pruned integer;
+begin
+  delete from public.queue_processors p
+   where p.last_heartbeat_at < clock_timestamp() - interval '1 day'
+     and not exists (select 1 from public.flow_execution_queue q where q.state = 'running' and q.processor_id = p.id);
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end
+$$;
+comment on function private.prune_processors() is 'Forgets processors that were silent for a day.';
+
+create or replace function public.maintain_queue() returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_done jsonb := jsonb_build_object('skipped', false);
+begin
+  -- One at a time; who comes second finds it being done.
+  if not pg_try_advisory_xact_lock(7305151, 2) then
+    return jsonb_build_object('skipped', true);
+  end if;
+  -- First what wants rows of users, in their order, while nothing else is held.
+  v_done := v_done || jsonb_build_object('overrides_ended', private.end_overrides());
+  v_done := v_done || jsonb_build_object('sign_ins_ended', private.end_sign_ins(1000));
+  v_done := v_done || jsonb_build_object('idempotency_keys_pruned', private.prune_idempotency_keys(10000));
+  v_done := v_done || jsonb_build_object('processors_pruned', private.prune_processors());
+  v_done := v_done || jsonb_build_object('history_erased', private.erase_history(10000));
+  v_done := v_done || jsonb_build_object('activity_chained', private.chain_activity(10000));
+  v_done := v_done || jsonb_build_object('history_copied', private.copy_history(interval '1 second'));
+  -- Last what locks whole tables, so that the transaction ends right after it.
+  return v_done || jsonb_build_object('partitions', private.maintain_partitions());
+end
+$$;
+comment on function public.maintain_queue() is
+'Housekeeping in bounded steps: what has ended, is erased or past its retention goes, and partitions are made ahead. Safe to call often and from many. Service role only.';
+
+revoke execute on function private.prune_idempotency_keys(integer) from public;
+revoke execute on function private.prune_processors() from public;
+revoke execute on function public.maintain_queue() from public, anon, authenticated, service_role;
+grant execute on function public.maintain_queue() to service_role;
+
+-- sql/functions/partitions.sql
+-- Partitions are made ahead and dropped whole. Whatever takes a lock on a table that is in use gives way after 200 ms
+-- (nobody waits longer than that for housekeeping) and is done by a later call.
+
+create or replace function private.partitions_of(parent text)
+returns table (name text, from_moment timestamptz, to_moment timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+  select c.relname::text, b.bounds[1]::timestamptz, b.bounds[2]::timestamptz
+    from pg_catalog.pg_inherits h
+    join pg_catalog.pg_class c on c.oid = h.inhrelid
+   cross join lateral regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') b(bounds)
+   where h.inhparent = format('public.%I', parent)::regclass and b.bounds is not null
+   order by 2
+$$;
+comment on function private.partitions_of(text) is 'Partitions of a public table with their bounds, the oldest first; without the default one.';
+
+create or replace function private.make_partition(parent text, from_moment timestamptz, to_moment timestamptz)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+declare
+  v_name text := format('%s_%s', parent, to_char(from_moment at time zone 'UTC', 'YYYYMMDD'));
   v_column text;
 begin
-  if to_regclass(format('partitions.%I', v_name)) is not null then
-    return false;
-  end if;
   select a.attname into v_column
     from pg_catalog.pg_partitioned_table t
     join pg_catalog.pg_attribute a on a.attrelid = t.partrelid and a.attnum = t.partattrs[0]
    where t.partrelid = format('public.%I', parent)::regclass;
   execute format('create table partitions.%I (like public.%I including defaults including constraints)', v_name, parent);
-  -- What landed in the default partition for want of this one moves over.
-  execute format('with moved as (delete from partitions.%I d where d.%I >= $1 and d.%I < $2 returning *)
-                  insert into partitions.%I select * from moved',
-                 parent || '_default', v_column, v_column, v_name) using from_moment, v_to;
-  execute format('alter table public.%I attach partition partitions.%I for values from (%L) to (%L)',
-                 parent, v_name, from_moment, v_to);
   execute format('alter table partitions.%I enable row level security', v_name);
-  return true;
+  -- What landed in the default partition for want of this one moves over. Nothing may land there in between.
+  execute format('lock table public.%I in share update exclusive mode', parent);
+  execute format('lock table partitions.%I in access exclusive mode', parent || '_default');
+  execute format('with moved as (delete from partitions.%1$I d where d.%2$I >= $1 and d.%2$I < $2 returning *)
+                  insert into partitions.%3$I select * from moved',
+                 parent || '_default', v_column, v_name) using from_moment, to_moment;
+  execute format('alter table public.%I attach partition partitions.%I for values from (%L) to (%L)',
+                 parent, v_name, from_moment, to_moment);
 end
 $$;
-comment on function private.make_partition(text, timestamptz, text) is
-'Makes one partition of a public table, unexposed, and fills it from the default partition. False: it was there.';
+comment on function private.make_partition(text, timestamptz, timestamptz) is
+'Makes one partition of a public table, unexposed, and fills it from the default partition.';
+
+create or replace function private.drop_partition(parent text, name text) returns void
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+begin
+  if parent = 'user_activity_logs' then
+    perform private.move_activity_horizon(name);
+  elsif parent = 'execution_logs' then
+    execute format('drop table if exists partitions.%I', name || '_rewrite');
+    delete from private.history_rewrites r where r.partition = name;
+  end if;
+  execute format('drop table partitions.%I', name);
+end
+$$;
+comment on function private.drop_partition(text, text) is 'Drops a partition, and what is noted about it.';
+
+create or replace function private.partition_gaps(policy private.partition_policies)
+returns table (from_moment timestamptz, to_moment timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+  -- From the period before this one on: a processor's late row and a clock that jumped have a place. Where the period of
+  -- a table was changed, partitions of another length stand there already, and only what they leave is missing.
+  with covered as (
+    select coalesce(range_agg(tstzrange(p.from_moment, p.to_moment)), '{}') as spans
+      from private.partitions_of(policy.parent) p
+  ),
+  due as (
+    select date_trunc(policy.period, clock_timestamp() at time zone 'UTC') + n * ('1 ' || policy.period)::interval as begins_at
+      from generate_series(-1, policy.periods_ahead) n
+  )
+  select lower(g.gap), upper(g.gap)
+    from due d
+   cross join covered c
+   cross join lateral unnest(
+     tstzmultirange(tstzrange(d.begins_at at time zone 'UTC',
+                              (d.begins_at + ('1 ' || policy.period)::interval) at time zone 'UTC')) - c.spans) g(gap)
+   order by 1
+$$;
+comment on function private.partition_gaps(private.partition_policies) is 'Spans for which a partition should be there, and is not.';
 
 create or replace function private.maintain_partitions() returns jsonb
 language plpgsql
@@ -2566,85 +2711,55 @@ set search_path = ''
 as $$
 declare
   v_policy private.partition_policies;
-  v_moment timestamptz;
+  v_span record;
   v_keep interval;
-  v_old record;
+  v_rewritten text;
   v_made text[] := '{}';
   v_dropped text[] := '{}';
+  v_postponed text[] := '{}';
 begin
+  begin
+    v_rewritten := private.exchange_history();
+  exception
+    when lock_not_available then
+      v_postponed := v_postponed || 'execution_logs'::text;
+  end;
   for v_policy in select * from private.partition_policies p order by p.parent loop
-    -- From yesterday on: a processor's late row and a clock that jumped have a place.
-    for v_moment in
-      select date_trunc(v_policy.period, clock_timestamp() at time zone 'UTC') at time zone 'UTC'
-             + (n || ' ' || v_policy.period)::interval
-        from generate_series(-1, v_policy.periods_ahead) n
-    loop
-      if private.make_partition(v_policy.parent, v_moment, v_policy.period) then
-        v_made := v_made || format('%s %s', v_policy.parent, v_moment::date);
-      end if;
+    for v_span in select * from private.partition_gaps(v_policy) loop
+      begin
+        perform private.make_partition(v_policy.parent, v_span.from_moment, v_span.to_moment);
+        v_made := v_made || format('%s %s', v_policy.parent, (v_span.from_moment at time zone 'UTC')::date);
+      exception
+        when lock_not_available then
+          v_postponed := v_postponed || v_policy.parent;
+      end;
     end loop;
 
-    v_keep := coalesce(v_policy.keep, (select make_interval(days => max(t.log_retention_days) + 1)
+    v_keep := coalesce(v_policy.keep, (select make_interval(days => max(t.log_retention_days))
                                          from public.subscription_tiers t));
-    for v_old in
-      select c.relname, b.upper_bound
-        from pg_catalog.pg_inherits h
-        join pg_catalog.pg_class c on c.oid = h.inhrelid
-       cross join lateral (
-         select (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)''\)'))[1]::timestamptz as upper_bound) b
-       where h.inhparent = format('public.%I', v_policy.parent)::regclass
-         and b.upper_bound < clock_timestamp() - v_keep
+    for v_span in
+      select p.name from private.partitions_of(v_policy.parent) p where p.to_moment <= clock_timestamp() - v_keep
     loop
-      execute format('drop table partitions.%I', v_old.relname);
-      v_dropped := v_dropped || v_old.relname::text;
+      begin
+        perform private.drop_partition(v_policy.parent, v_span.name);
+        v_dropped := v_dropped || v_span.name::text;
+      exception
+        when lock_not_available then
+          v_postponed := v_postponed || v_span.name::text;
+      end;
     end loop;
   end loop;
-  return jsonb_build_object('made', v_made, 'dropped', v_dropped);
+  return jsonb_build_object('made', v_made, 'dropped', v_dropped, 'rewritten', v_rewritten, 'postponed', v_postponed);
 end
 $$;
-comment on function private.maintain_partitions() is 'Makes partitions ahead and drops those past their retention.';
+comment on function private.maintain_partitions() is
+'Makes partitions ahead, puts a finished copy in its place, drops what is past its retention; postponed: others use it.';
 
-create or replace function public.maintain_queue() returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  v_partitions jsonb;
-  v_keys integer;
-  v_processors integer;
-begin
-  -- One at a time; who comes second finds it being done.
-  if not pg_try_advisory_xact_lock(7305151, 2) then
-    return jsonb_build_object('skipped', true);
-  end if;
-  v_partitions := private.maintain_partitions();
-
-  with old as (
-    select k.user_id, k.idempotency_key from private.idempotency_keys k
-     where k.created_at <= clock_timestamp() - interval '1 day'
-     limit 10000 for update skip locked
-  )
-  delete from private.idempotency_keys k using old o
-   where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
-  get diagnostics v_keys = row_count;
-
-  delete from public.queue_processors p
-   where p.last_heartbeat_at < clock_timestamp() - interval '1 day'
-     and not exists (select 1 from public.flow_execution_queue q where q.state = 'running' and q.processor_id = p.id);
-  get diagnostics v_processors = row_count;
-
-  return jsonb_build_object('skipped', false, 'partitions', v_partitions,
-                            'idempotency_keys_pruned', v_keys, 'processors_pruned', v_processors);
-end
-$$;
-comment on function public.maintain_queue() is
-'Housekeeping: partitions, expired idempotency keys, processors that are gone. Safe to call often and from many. Service role only.';
-
-revoke execute on function private.make_partition(text, timestamptz, text) from public;
+revoke execute on function private.partitions_of(text) from public;
+revoke execute on function private.make_partition(text, timestamptz, timestamptz) from public;
+revoke execute on function private.drop_partition(text, text) from public;
+revoke execute on function private.partition_gaps(private.partition_policies) from public;
 revoke execute on function private.maintain_partitions() from public;
-revoke execute on function public.maintain_queue() from public, anon, authenticated, service_role;
-grant execute on function public.maintain_queue() to service_role;
 
 -- sql/functions/permissions.sql
 -- Who may do what: roles are read from user_profiles, what a role may do from role_permissions. Never from a token.
@@ -2791,6 +2906,211 @@ grant execute on function public.register_queue_processor(text, text, text, inte
 revoke execute on function public.heartbeat_flow_executions(text, integer, jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function public.heartbeat_flow_executions(text, integer, jsonb) to service_role;
+
+-- sql/functions/retention.sql
+-- Log retention by tier. A partition that is past the retention of some tiers is copied without their rows, in bounded
+-- steps beside all traffic, and exchanged for the copy in one transaction: rows go with a dropped table, never by delete.
+
+create or replace function private.follow_rewrite() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_copy text := tg_table_name || '_rewrite';
+  v_going text[];
+begin
+  if tg_op <> 'INSERT' then
+    execute format('delete from partitions.%I c where c.execution_id = $1 and c.attempt = $2 and c.finished_at = $3', v_copy)
+      using old.execution_id, old.attempt, old.finished_at;
+  end if;
+  select r.going into v_going from private.history_rewrites r where r.partition = tg_table_name;
+  if tg_op <> 'DELETE' and (new.tier = any (v_going)) is not true then
+    execute format('insert into partitions.%I select ($1).*', v_copy) using new;
+  end if;
+  return null;
+end
+$$;
+comment on function private.follow_rewrite() is
+'Trigger on a partition that is being copied: what is erased or changed in it is so in the copy as well.';
+
+create or replace function private.begin_rewrite() returns private.history_rewrites
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_due record;
+  v_rewrite private.history_rewrites;
+begin
+  select p.name, p.from_moment, p.to_moment, array_agg(t.tier order by t.tier) as tiers into v_due
+    from private.partitions_of('execution_logs') p
+    join public.subscription_tiers t on p.to_moment <= clock_timestamp() - make_interval(days => t.log_retention_days)
+    left join private.history_rewrites r on r.partition = p.name
+   -- Past the longest retention it is dropped as it is.
+   where p.to_moment > clock_timestamp() - (select make_interval(days => max(l.log_retention_days))
+                                              from public.subscription_tiers l)
+   group by p.name, p.from_moment, p.to_moment, r.gone
+  having not array_agg(t.tier) <@ coalesce(r.gone, '{}')
+   order by p.from_moment
+   limit 1;
+  if not found then
+    return null;
+  end if;
+  execute format('create table partitions.%I (like public.execution_logs
+                    including defaults including constraints including indexes)', v_due.name || '_rewrite');
+  execute format('alter table partitions.%I enable row level security', v_due.name || '_rewrite');
+  -- The bounds as a check: attaching believes it, and does not read the table under its lock.
+  execute format('alter table partitions.%I add constraint within_bounds check (finished_at >= %L and finished_at < %L)',
+                 v_due.name || '_rewrite', v_due.from_moment, v_due.to_moment);
+  execute format('create trigger follow_rewrite after insert or update or delete on partitions.%I
+                    for each row execute function private.follow_rewrite()', v_due.name);
+  insert into private.history_rewrites as r (partition, going) values (v_due.name, v_due.tiers)
+  on conflict (partition) do update set going = excluded.going, next_block = 0, changed_at = clock_timestamp()
+  returning * into v_rewrite;
+  return v_rewrite;
+end
+$$;
+comment on function private.begin_rewrite() is
+'Begins the copy of the oldest partition that holds rows of tiers past their retention; null when there is none.';
+
+create or replace function private.abandon_rewrite(partition text) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  execute format('drop table if exists partitions.%I', partition || '_rewrite');
+  if to_regclass(format('partitions.%I', partition)) is null then
+    delete from private.history_rewrites r where r.partition = abandon_rewrite.partition;
+  else
+    execute format('drop trigger if exists follow_rewrite on partitions.%I', partition);
+    update private.history_rewrites r set going = null, changed_at = clock_timestamp()
+     where r.partition = abandon_rewrite.partition;
+  end if;
+end
+$$;
+comment on function private.abandon_rewrite(text) is 'Throws a copy away that cannot be finished; it is begun anew later.';
+
+create or replace function private.columns_of(relation regclass) returns text[]
+language sql
+stable
+set search_path = ''
+as $$
+  select array_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) order by a.attnum)
+    from pg_catalog.pg_attribute a
+   where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+$$;
+comment on function private.columns_of(regclass) is 'Names, types and nullability of a table''s columns, in order.';
+
+create or replace function private.copy_history(budget interval, step_blocks integer default 256) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+declare
+  v_until timestamptz := clock_timestamp() + budget;
+  v_rewrite private.history_rewrites;
+  v_blocks bigint;
+  v_rows bigint;
+  v_copied bigint := 0;
+begin
+  select * into v_rewrite from private.history_rewrites r where r.going is not null order by r.partition limit 1;
+  if found and private.columns_of(to_regclass(format('partitions.%I', v_rewrite.partition || '_rewrite')))
+               is distinct from private.columns_of(to_regclass(format('partitions.%I', v_rewrite.partition))) then
+    -- The table was changed, or the partition dropped by hand.
+    perform private.abandon_rewrite(v_rewrite.partition);
+    v_rewrite := null;
+  end if;
+  if v_rewrite.partition is null then
+    v_rewrite := private.begin_rewrite();
+  end if;
+  if v_rewrite.partition is null then
+    return jsonb_build_object('partition', null, 'copied', 0);
+  end if;
+
+  -- Who changes rows of that partition waits for the end of this call; who reads it, or writes elsewhere, does not.
+  execute format('lock table partitions.%I in share mode', v_rewrite.partition);
+  v_blocks := private.blocks_of(v_rewrite.partition);
+  while v_rewrite.next_block < v_blocks loop
+    execute format('insert into partitions.%I select * from partitions.%I t
+                     where t.ctid >= $1 and t.ctid < $2 and (t.tier = any ($3)) is not true
+                    on conflict do nothing', v_rewrite.partition || '_rewrite', v_rewrite.partition)
+      using format('(%s,0)', v_rewrite.next_block)::tid,
+            format('(%s,0)', v_rewrite.next_block + step_blocks)::tid, v_rewrite.going;
+    get diagnostics v_rows = row_count;
+    v_copied := v_copied + v_rows;
+    v_rewrite.next_block := v_rewrite.next_block + step_blocks;
+    exit when clock_timestamp() >= v_until;
+  end loop;
+  update private.history_rewrites r set next_block = v_rewrite.next_block, changed_at = clock_timestamp()
+   where r.partition = v_rewrite.partition;
+  return jsonb_build_object('partition', v_rewrite.partition, 'copied', v_copied);
+exception
+  when lock_not_available then
+    return jsonb_build_object('partition', v_rewrite.partition, 'copied', 0, 'postponed', true);
+end
+$$;
+comment on function private.copy_history(interval, integer) is
+'Goes on copying what stays of a partition, for as long as the budget says and at least one step of blocks.';
+
+create or replace function private.blocks_of(partition text) returns bigint
+language sql
+stable
+set search_path = ''
+as $$
+  select pg_relation_size(format('partitions.%I', partition)::regclass) / current_setting('block_size')::bigint
+$$;
+comment on function private.blocks_of(text) is 'How many blocks a partition has.';
+
+create or replace function private.exchange_history() returns text
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+declare
+  v_rewrite private.history_rewrites;
+  v_span record;
+  v_any boolean;
+begin
+  select * into v_rewrite from private.history_rewrites r
+   where r.going is not null and to_regclass(format('partitions.%I', r.partition)) is not null
+     and r.next_block >= private.blocks_of(r.partition);
+  if not found then
+    return null;
+  end if;
+  execute 'lock table public.execution_logs in access exclusive mode';
+  select * into v_span from private.partitions_of('execution_logs') p where p.name = v_rewrite.partition;
+  execute format('alter table public.execution_logs detach partition partitions.%I', v_rewrite.partition);
+  execute format('drop table partitions.%I', v_rewrite.partition);
+  execute format('select exists (select 1 from partitions.%I)', v_rewrite.partition || '_rewrite') into v_any;
+  if not v_any then
+    execute format('drop table partitions.%I', v_rewrite.partition || '_rewrite');
+    delete from private.history_rewrites r where r.partition = v_rewrite.partition;
+    return v_rewrite.partition;
+  end if;
+  execute format('alter table partitions.%I rename to %I', v_rewrite.partition || '_rewrite', v_rewrite.partition);
+  execute format('alter table public.execution_logs attach partition partitions.%I for values from (%L) to (%L)',
+                 v_rewrite.partition, v_span.from_moment, v_span.to_moment);
+  execute format('alter table partitions.%I drop constraint within_bounds', v_rewrite.partition);
+  update private.history_rewrites r
+     set gone = array(select distinct t.tier from unnest(r.gone || r.going) t(tier) order by 1), going = null, next_block = 0, changed_at = clock_timestamp()
+   where r.partition = v_rewrite.partition;
+  return v_rewrite.partition;
+end
+$$;
+comment on function private.exchange_history() is
+'Puts a finished copy in the place of its partition, which is dropped with the rows that were past their retention.';
+
+revoke execute on function private.follow_rewrite() from public;
+revoke execute on function private.begin_rewrite() from public;
+revoke execute on function private.abandon_rewrite(text) from public;
+revoke execute on function private.columns_of(regclass) from public;
+revoke execute on function private.copy_history(interval, integer) from public;
+revoke execute on function private.blocks_of(text) from public;
+revoke execute on function private.exchange_history() from public;
 
 -- sql/functions/settle.sql
 -- Settling: the one place where an attempt ends, whatever ended it (finish, release, rescue).
@@ -4704,6 +5024,8 @@ alter table private.erasures enable row level security;
 revoke all on private.erasures from public, anon, authenticated, service_role;
 alter table private.activity_chain enable row level security;
 revoke all on private.activity_chain from public, anon, authenticated, service_role;
+alter table private.history_rewrites enable row level security;
+revoke all on private.history_rewrites from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;
