@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flowstate_cli.actor import ACTOR_HEADER, current_actor
 from flowstate_cli.errors import RefusedError
 from flowstate_cli.inputs import is_uuid, parse_uuid
 from flowstate_cli.settings import Settings, load_settings
@@ -45,6 +46,7 @@ class Api:
         options = ClientOptions(
             auto_refresh_token=False, persist_session=False, httpx_client=self._http
         )
+        options.headers[ACTOR_HEADER] = current_actor()
         self.client: Client = create_client(self.url, key, options)
 
     def __enter__(self) -> Api:
@@ -102,28 +104,16 @@ class Api:
         except httpx.HTTPError as error:
             raise unreachable(error, self.url, is_local=self.settings.is_local) from error
 
-    def users(self) -> Iterator[Any]:
-        """All users of the project's Auth, page by page."""
-        page = 1
-        while True:
-            with self.explained():
-                found = self.client.auth.admin.list_users(page=page, per_page=500)
-            yield from found
-            if len(found) < 500:
-                return
-            page += 1
-
     def user_id(self, reference: str, field: str = "--user") -> str:
         """The id of a user named by id or e-mail address. Raises RefusedError for nobody."""
         if "@" in reference:
-            wanted = reference.casefold()
-            for user in self.users():
-                if (user.email or "").casefold() == wanted:
-                    return str(user.id)
+            found = self.rpc("list_users", {"search": reference, "max": 1})
+            if found:
+                return str(found[0]["user_id"])
             raise RefusedError(
                 "No user has this e-mail address.",
                 field=field,
-                hint="Users sign up through Supabase Auth; see them in Studio.",
+                hint="Users sign up through Supabase Auth; see them with: flowstate users list",
             )
         if not is_uuid(reference):
             parse_uuid(reference, field, or_else="an e-mail address")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -179,7 +180,7 @@ def _flow_of_a_new_user(flowstate: FlowState) -> dict[str, Any]:
 
     environment = flowstate.json("status", "--env")
     with Api(Settings(environment, "a test")) as api:
-        email = f"u{len(list(api.users()))}@example.com"
+        email = f"{secrets.token_hex(6)}@example.com"
         user = api.client.auth.admin.create_user({"email": email, "email_confirm": True}).user
     made = flowstate.json("flows", "create", "-", "--user", user.id, "--name", "rows", stdin=FLOW)
     assert isinstance(made, dict)
