@@ -65,12 +65,16 @@ def parse_moment(text: str, field: str) -> str:
             hint="Write it as ISO 8601 with an offset: 2026-12-31T18:00:00+01:00",
         ) from error
     if moment.tzinfo is None:
+        whole = text if len(text) > len("2026-12-31") else f"{text}T00:00:00"
         raise BadInputError(
             f"{_short(text)} has no offset, so it could mean any time zone's.",
             field=field,
-            hint=f"Add one: {text}Z for UTC, or {text}+01:00",
+            hint=f"Add one: {whole}Z for UTC, or {whole}+01:00",
         )
-    return moment.astimezone(UTC).isoformat()
+    try:
+        return moment.astimezone(UTC).isoformat()
+    except OverflowError as error:
+        raise BadInputError(f"{_short(text)} is beyond the calendar.", field=field) from error
 
 
 def parse_object(text: str, field: str) -> dict[str, Any]:

@@ -9,12 +9,23 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from flowstate_cli.commands import db, flows, instances, policies, queue, worker
+from flowstate_cli.commands import (
+    audit,
+    db,
+    flows,
+    instances,
+    policies,
+    queue,
+    tiers,
+    users,
+    worker,
+)
 from flowstate_cli.commands.demo import demo
 from flowstate_cli.commands.doctor import doctor
 from flowstate_cli.commands.enqueue import enqueue
 from flowstate_cli.commands.logs import logs
 from flowstate_cli.commands.stack import down, reset, status, up
+from flowstate_cli.commands.usage import usage
 from flowstate_cli.errors import BadInputError, CliError
 from flowstate_cli.output import emit_json, report
 
@@ -55,6 +66,9 @@ for group in (flows.app, queue.app):
     app.add_typer(group, rich_help_panel="Flows and executions")
 app.command(rich_help_panel="Flows and executions")(enqueue)
 app.command(rich_help_panel="Flows and executions")(logs)
+for group in (users.app, tiers.app, audit.app):
+    app.add_typer(group, rich_help_panel="People")
+app.command(rich_help_panel="People")(usage)
 
 
 def main() -> None:

@@ -77,14 +77,28 @@ def confirm(question: str, *, yes: bool, as_json: bool) -> None:
     """Asks before something is destroyed. Raises BadInputError where nobody can answer."""
     if yes:
         return
+    _refuse_without_anybody(as_json=as_json)
+    if not typer.confirm(question, err=True):
+        raise RefusedError("Nothing was changed.")
+
+
+def confirm_by_typing(name: str, warning: str, *, yes: bool, as_json: bool) -> None:
+    """As `confirm`, for what must not happen to the wrong one: its name has to be typed."""
+    if yes:
+        return
+    _refuse_without_anybody(as_json=as_json)
+    say(warning)
+    if typer.prompt(f"Type {name} to go on", default="", show_default=False, err=True) != name:
+        raise RefusedError("Nothing was changed.")
+
+
+def _refuse_without_anybody(*, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise BadInputError(
             "This destroys something and there is nobody to ask.",
             field="--yes",
             hint="Repeat the command with --yes.",
         )
-    if not typer.confirm(question, err=True):
-        raise RefusedError("Nothing was changed.")
 
 
 def report(error: CliError, *, as_json: bool) -> None:

@@ -11,7 +11,10 @@ from flowstate_local import LocalStack
 from .conftest import FlowState
 
 API = ("FLOWSTATE_SUPABASE_URL", "FLOWSTATE_SERVICE_KEY")
-READS = [("queue", "status"), ("flows", "list"), ("instances", "list"), ("logs",)]
+READS = [
+    ("queue", "status"), ("flows", "list"), ("instances", "list"), ("logs",), ("users", "list"),
+    ("tiers", "list"), ("usage",), ("audit", "log"), ("audit", "verify"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", READS)
