@@ -19,6 +19,9 @@ as $$
          ('dead_letters', 'dead_letters', array['died_at', 'execution_id'], '{}'),
          ('acceptances', 'rate_limit_tracking', array['accepted_at', 'execution_id'], '{}'),
          ('errors', 'error_reports', array['last_seen_at', 'id'], '{}'),
+         ('sessions', 'sessions', array['created_at', 'id'], '{}'),
+         ('commands', 'command_history', array['recorded_at', 'session_id', 'ordinal'], '{}'),
+         ('snapshots', 'context_snapshots', array['session_id', 'version'], '{}'),
          ('activity', 'user_activity_logs', array['occurred_at', 'id'],
           array['salt', 'content_hash', 'hash', 'chain_position', 'erased_at'])
 $$;

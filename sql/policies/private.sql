@@ -16,6 +16,10 @@ alter table private.activity_chain enable row level security;
 revoke all on private.activity_chain from public, anon, authenticated, service_role;
 alter table private.history_rewrites enable row level security;
 revoke all on private.history_rewrites from public, anon, authenticated, service_role;
+alter table private.context_usage enable row level security;
+revoke all on private.context_usage from public, anon, authenticated, service_role;
+alter table private.housekeeping_marks enable row level security;
+revoke all on private.housekeeping_marks from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;
@@ -26,3 +30,4 @@ alter table partitions.instance_health_status_default enable row level security;
 alter table partitions.rate_limit_tracking_default enable row level security;
 alter table partitions.execution_logs_default enable row level security;
 alter table partitions.performance_metrics_default enable row level security;
+alter table partitions.command_history_default enable row level security;

@@ -93,7 +93,7 @@
 --   creates function private.forget_counts() shape:42bd38fb441dfefb
 --   creates trigger forget_counts_of_deleted on public.rate_limit_tracking
 --   creates trigger forget_counts_of_changed on public.rate_limit_tracking
--- source sql/functions/maintenance.sql sha256:7ac638c911e9be42c918e340c317237bbc065c5026316c71eda57d6b0302b0eb
+-- source sql/functions/maintenance.sql sha256:f8ef428d39054ba51efa6e38986d1323d1a2733240db870f77131b7ac45d7822
 --   creates function private.prune_idempotency_keys(integer) shape:6f6d20b3f18c58d9
 --   creates function private.prune_processors() shape:7264d89dfa245e46
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
@@ -118,6 +118,21 @@
 --   creates function private.copy_history(interval, integer) shape:82e171233c2d1c96
 --   creates function private.blocks_of(text) shape:e69cc823a8d74a36
 --   creates function private.exchange_history() shape:15d364941c2cc66b
+-- source sql/functions/session_context.sql sha256:03595eb2ce8252d4099631b22f95ee55b097bfb073c7414ed650561a4ebe9830
+--   creates function private.find_session(uuid) shape:531dd6c7b03748f9
+--   creates function private.hold_context(uuid) shape:af502da2d187ee90
+--   creates function private.hold_open_session(uuid) shape:531dd6c7b03748f9
+--   creates function private.active_at(timestamp with time zone) shape:db17b9c83e1fe884
+--   creates function private.refuse_command(integer) shape:7b1e1769f96776af
+--   creates function public.record_command(uuid, text, jsonb, text, integer, uuid, integer) shape:9f7b683941cfdd92
+--   creates function public.save_context_snapshot(uuid, jsonb, integer) shape:356756fdc216b052
+--   creates function public.get_context_snapshot(uuid, integer) shape:bc88c5a5f965cfc3
+--   creates function public.delete_context_snapshots(uuid, integer) shape:b1cc22b29d2687ad
+-- source sql/functions/sessions.sql sha256:ae3b7a4737cea11ef84d6ba99ca29986b01b696294457641d4c0a60c3923eb4d
+--   creates function public.start_session(text, jsonb, uuid, uuid) shape:22b7d66fc7868dd1
+--   creates function public.close_session(uuid) shape:281675bf2c3a73ee
+--   creates function public.delete_session(uuid) shape:281675bf2c3a73ee
+--   creates function private.prune_sessions(integer) shape:6f6d20b3f18c58d9
 -- source sql/functions/settle.sql sha256:0cca74f0c52864bc171434ddfceb3df5f48d1064d0ffbc7b630eb1fbd467cdc5
 --   creates function private.retry_delay(integer, numeric) shape:2ff6a895450e47dc
 --   creates function private.settle_executions(jsonb, boolean) shape:24496afca64d61ba
@@ -172,7 +187,7 @@
 --   creates function private.erase_user(uuid, integer) shape:0764b1803f3e5b49
 --   creates function private.erase_history(integer) shape:6f6d20b3f18c58d9
 --   creates function public.delete_user(uuid, text) shape:5880fade48623a17
--- source sql/functions/user_export.sql sha256:bf033e7c926da90123c017b78aba5d5e5e9936f7014d1ed3bec7a4263c865404
+-- source sql/functions/user_export.sql sha256:897474dfc1dc4fa4648fa26d006b7a2ca853ed51993ff7ef1a4fdcdb74a9dd9e
 --   creates function private.export_datasets() shape:88c325640609acd6
 --   creates function public.export_user_data(uuid, text, jsonb, integer) shape:f302dd837bb9fd8d
 -- source sql/functions/users.sql sha256:26e5c9b4a6ab5d4f59e76342186a23c5a93f7ecb1e46939e4934bc396faf03bd
@@ -210,6 +225,11 @@
 --   creates index public.error_reports_fingerprint shape:769fddcef4a1b40e
 -- source sql/indexes/rate_limit_tracking.sql sha256:89d385d84e0a0ae4522db754f29d2559a90b22b96ecb61fe454cce6e9fb4a03c
 --   creates index public.rate_limit_tracking_flow shape:f6c2fd90e9935cb9
+-- source sql/indexes/session_context.sql sha256:6593e43e61e312fd21988378859003c48089c983437eda968abad5b057e761ed
+--   creates index public.sessions_user shape:82b6f66388ddf6cb
+--   creates index public.sessions_idle shape:a2a2781b3714614b
+--   creates index public.command_history_user shape:7b95ffc408c1c2bb
+--   creates index public.context_snapshots_user shape:d23ba9e616a429b4
 -- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
 --   creates index private.user_queue_claimable shape:7ab25310f81ea326
 -- source sql/indexes/users_and_flows.sql sha256:4f923902f82d236e0dfc8dadb45bc3c98cee5f2f21a11e3412208f343d34081e
@@ -227,6 +247,10 @@
 --   creates index private.idempotency_keys_created shape:f55ee249b0ff687c
 -- source sql/policies/apps_script_instances.sql sha256:585b64378e740d542dd3420687f94b9ac9c92c1f60266342d04816803e8d04b0
 -- source sql/policies/apps_script_owners.sql sha256:ac9a77bca2edba98c55ef5e14db294fb3c9a216275583298f2bd3f41fc24b582
+-- source sql/policies/command_history.sql sha256:3d9f16f0fc72da76bdcad9d812ff30c7c51d8444f80f22a67d026905796db41f
+--   creates policy "users read their own" on public.command_history
+-- source sql/policies/context_snapshots.sql sha256:1eb09134d99f914bb990f3f030c6ef256cdf38ad687705ddf23edcb0f42084a6
+--   creates policy "users read their own" on public.context_snapshots
 -- source sql/policies/dead_letters.sql sha256:cd00b3f1912813285b6c36753c4d19a5597ebcb3941e159db62e4c071f50db71
 --   creates policy "users read their own" on public.dead_letters
 -- source sql/policies/error_reports.sql sha256:4e881c621a916ec8c489ab886dbb398b0fbee5a2f0f3664717ed0a19b515d3f3
@@ -251,7 +275,7 @@
 -- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
 -- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
 -- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
--- source sql/policies/private.sql sha256:43e205354518f9e1365a5bfbd748f2832f791647257824edc6dc4190a5fd934f
+-- source sql/policies/private.sql sha256:09205bba5d8bbcae33ff707ce42ebed863ff5fa88b9de63cd288260895d62a5e
 -- source sql/policies/queue_processors.sql sha256:26e24d4006215b6e0007c959fce5c8fcafe45809e0e0da71eb9c9ad280019745
 -- source sql/policies/rate_limit_tracking.sql sha256:b225c97f2ab59eae4818ca1bb1bcdfa3e1546687caa44a6c4a6b4569ce4b60ae
 --   creates policy "users read their own" on public.rate_limit_tracking
@@ -260,6 +284,8 @@
 --   creates policy "operators hear ops" on realtime.messages
 -- source sql/policies/role_permissions.sql sha256:3b2ec205cebbb8c52c468b1fea642f306f816fca59e8bf8ab7718c712f59ee9b
 --   creates policy "everyone signed in reads them" on public.role_permissions
+-- source sql/policies/sessions.sql sha256:ecc0e615a572667419bf31cf190c57ceb8ceb761aa275584a3fb5e641a224580
+--   creates policy "users read their own" on public.sessions
 -- source sql/policies/subscription_tiers.sql sha256:58ece76476f9fe7cc82b75711b99253192e90a45f924bb30763a8ec2ff32f360
 --   creates policy "users read all tiers" on public.subscription_tiers
 -- source sql/policies/system_health_checks.sql sha256:bdb8aac6eb21e5e571e13d87ddee6a2edf876f207806fe51b871d98be257404a
@@ -2596,6 +2622,7 @@ begin
   v_done := v_done || jsonb_build_object('sign_ins_ended', private.end_sign_ins(1000));
   v_done := v_done || jsonb_build_object('idempotency_keys_pruned', private.prune_idempotency_keys(10000));
   v_done := v_done || jsonb_build_object('processors_pruned', private.prune_processors());
+  v_done := v_done || jsonb_build_object('sessions_pruned', private.prune_sessions(5000));
   v_done := v_done || jsonb_build_object('history_erased', private.erase_history(10000));
   v_done := v_done || jsonb_build_object('activity_chained', private.chain_activity(10000));
   v_done := v_done || jsonb_build_object('history_copied', private.copy_history(interval '1 second'));
@@ -3111,6 +3138,441 @@ revoke execute on function private.columns_of(regclass) from public;
 revoke execute on function private.copy_history(interval, integer) from public;
 revoke execute on function private.blocks_of(text) from public;
 revoke execute on function private.exchange_history() from public;
+
+-- sql/functions/session_context.sql
+-- Context of sessions: commands and snapshots. The signed-in user acts on their own sessions, a service on anyone's.
+
+create or replace function private.find_session(session_id uuid) returns public.sessions
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_session public.sessions;
+begin
+  if auth.uid() is null and not private.is_service() then
+    raise sqlstate 'PT401' using message = 'sessions belong to the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  end if;
+  select * into v_session from public.sessions s
+   where s.id = find_session.session_id and (auth.uid() is null or s.user_id = auth.uid());
+  if not found then
+    raise sqlstate 'PT404' using message = format('session_id: there is no session %s', find_session.session_id),
+      hint = 'Check the id; you can use your own sessions only. One that was idle for long is removed.';
+  end if;
+  return v_session;
+end
+$$;
+comment on function private.find_session(uuid) is 'A session that the caller may act on; 404 for any other.';
+
+create or replace function private.hold_context(user_id uuid) returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_limits private.effective_limits;
+begin
+  -- The profile first: a deletion of the user comes before all of this, or after it.
+  perform 1 from public.user_profiles p where p.user_id = hold_context.user_id for key share;
+  insert into private.context_usage (user_id)
+  select p.user_id from public.user_profiles p where p.user_id = hold_context.user_id
+  on conflict do nothing;
+  perform 1 from private.context_usage u where u.user_id = hold_context.user_id for update;
+  if not found then
+    raise sqlstate 'PT404' using message = format('user_id: there is no user %s', hold_context.user_id);
+  end if;
+  select * into v_limits from private.effective_limits e where e.user_id = hold_context.user_id;
+  if v_limits.suspended then
+    raise sqlstate 'PT403' using message = 'your account is suspended: nothing is stored',
+      hint = 'Your data stays readable. Ask support.';
+  end if;
+  return v_limits.context_limit_bytes;
+end
+$$;
+comment on function private.hold_context(uuid) is
+'Locks the row of a user whose context grows, and answers how many bytes they may keep. Refuses who is suspended.';
+
+create or replace function private.hold_open_session(session_id uuid) returns public.sessions
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_session public.sessions;
+begin
+  select * into v_session from public.sessions s where s.id = hold_open_session.session_id for no key update;
+  if not found then
+    raise sqlstate 'PT404' using message = format('session_id: there is no session %s', hold_open_session.session_id),
+      hint = 'It was deleted a moment ago. Start another one.';
+  elsif v_session.state = 'closed' then
+    raise sqlstate 'PT409' using message = 'session_id: the session is closed', hint = 'Start another one.';
+  end if;
+  return v_session;
+end
+$$;
+comment on function private.hold_open_session(uuid) is 'Locks a session, after the row of its user. 409 when it is closed.';
+
+create or replace function private.active_at(last_active_at timestamptz) returns timestamptz
+language sql
+volatile
+set search_path = ''
+as $$
+  -- An index stands on it: it moves once a minute at most, and updates in between stay within their page.
+  select case when last_active_at > clock_timestamp() - interval '1 minute' then last_active_at else clock_timestamp() end
+$$;
+comment on function private.active_at(timestamptz) is 'When a session was last active, given what is noted, to the minute.';
+
+create or replace function private.refuse_command(most integer) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_seconds integer := ceil(extract(epoch from
+    (date_trunc('day', clock_timestamp() at time zone 'UTC') + interval '1 day') at time zone 'UTC' - clock_timestamp()));
+begin
+  raise sqlstate 'PGRST' using
+    message = jsonb_build_object(
+      'code', 'PT429',
+      'message', format('command: you have recorded %s commands today, and that is the most', most),
+      'details', jsonb_build_object('limit', most, 'remaining', 0, 'retry_after_seconds', v_seconds)::text,
+      'hint', 'Nothing was recorded. The next day (UTC) begins anew.')::text,
+    detail = jsonb_build_object(
+      'status', 429, 'headers', jsonb_build_object('Retry-After', v_seconds::text))::text;
+end
+$$;
+comment on function private.refuse_command(integer) is 'Tells who has recorded too many commands when they can go on: 429.';
+
+create or replace function public.record_command(
+  session_id uuid, command text, arguments jsonb default '{}', outcome text default 'succeeded',
+  ordinal integer default null, execution_id uuid default null, duration_ms integer default null
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_most constant integer := 10000;
+  v_session public.sessions := private.find_session(session_id);
+  v_today date := (clock_timestamp() at time zone 'UTC')::date;
+  v_known public.command_history;
+begin
+  if command is null or length(command) not between 1 and 2000 then
+    raise sqlstate 'PT400' using message = format('command must be a text of 1 to 2000 characters, not of %s', coalesce(length(command), 0));
+  elsif arguments is null or jsonb_typeof(arguments) <> 'object' or octet_length(arguments::text) > 8192 then
+    raise sqlstate 'PT400' using message = 'arguments must be a JSON object of at most 8192 bytes';
+  elsif outcome is null or outcome not in ('succeeded', 'failed', 'cancelled') then
+    raise sqlstate 'PT400' using message = 'outcome must be succeeded, failed or cancelled';
+  elsif duration_ms < 0 then
+    raise sqlstate 'PT400' using message = format('duration_ms must be at least 0, not %s', duration_ms);
+  end if;
+  perform private.hold_context(v_session.user_id);
+  v_session := private.hold_open_session(session_id);
+
+  if ordinal <> v_session.command_count + 1 then
+    select * into v_known from public.command_history h where h.session_id = v_session.id and h.ordinal = record_command.ordinal;
+    if found and (v_known.command, v_known.arguments, v_known.outcome) = (command, arguments, outcome) then
+      return jsonb_build_object('ordinal', ordinal, 'duplicate', true);
+    end if;
+    raise sqlstate 'PT409' using message = format('ordinal: the next command of the session is number %s, not %s',
+                                                  v_session.command_count + 1, ordinal),
+      hint = 'Somebody else records in this session, or a command was recorded before. Read command_count, or leave ordinal out.';
+  end if;
+  update private.context_usage u
+     set commands = case when u.commands_on = v_today then u.commands + 1 else 1 end, commands_on = v_today
+   where u.user_id = v_session.user_id and (u.commands_on <> v_today or u.commands < v_most);
+  if not found then
+    perform private.refuse_command(v_most);
+  end if;
+  insert into public.command_history
+    (session_id, ordinal, user_id, command, arguments, outcome, execution_id, duration_ms)
+  values (v_session.id, v_session.command_count + 1, v_session.user_id, command, arguments, outcome,
+          execution_id, duration_ms);
+  update public.sessions s
+     set command_count = s.command_count + 1, last_active_at = private.active_at(s.last_active_at)
+   where s.id = v_session.id;
+  return jsonb_build_object('ordinal', v_session.command_count + 1, 'duplicate', false);
+end
+$$;
+comment on function public.record_command(uuid, text, jsonb, text, integer, uuid, integer) is
+'Adds a command to a session of yours. With ordinal, the number it is to have, a repeated call is recognised.';
+
+create or replace function public.save_context_snapshot(session_id uuid, content jsonb, version integer default null)
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_most constant integer := 1000;
+  v_session public.sessions := private.find_session(session_id);
+  v_size bigint := octet_length(content::text);
+  v_limit bigint;
+  v_used bigint;
+begin
+  if content is null or jsonb_typeof(content) not in ('object', 'array') then
+    raise sqlstate 'PT400' using message = format('content must be a JSON object or list, not %s', coalesce(jsonb_typeof(content), 'nothing'));
+  end if;
+  v_limit := private.hold_context(v_session.user_id);
+  v_session := private.hold_open_session(session_id);
+
+  if version <> v_session.context_version + 1 then
+    if exists (select 1 from public.context_snapshots c
+                where c.session_id = v_session.id and c.version = save_context_snapshot.version
+                  and c.content = save_context_snapshot.content) then
+      return version;
+    end if;
+    raise sqlstate 'PT409' using message = format('version: the next snapshot of the session is version %s, not %s',
+                                                  v_session.context_version + 1, version),
+      hint = 'Somebody else saved in between. Read the latest snapshot, and save what follows from it.';
+  end if;
+  select coalesce(sum(s.context_bytes), 0) into v_used from public.sessions s where s.user_id = v_session.user_id;
+  if v_used + v_size > v_limit then
+    raise sqlstate 'PT413' using
+      message = format('content: %s bytes beside the %s that you keep are more than the %s of your tier',
+                       v_size, v_used, v_limit),
+      detail = jsonb_build_object('size', v_size, 'used', v_used, 'limit', v_limit)::text,
+      hint = 'Nothing was stored. Make room with delete_context_snapshots or delete_session, or store less.';
+  elsif (select count(*) from public.context_snapshots c where c.session_id = v_session.id) >= v_most then
+    raise sqlstate 'PT413' using message = format('session_id: the session has %s snapshots, and that is the most', v_most),
+      hint = 'Nothing was stored. Make room with delete_context_snapshots.';
+  end if;
+  insert into public.context_snapshots (session_id, version, user_id, size_bytes, content)
+  values (v_session.id, v_session.context_version + 1, v_session.user_id, v_size, content);
+  update public.sessions s
+     set context_version = s.context_version + 1, context_bytes = s.context_bytes + v_size,
+         last_active_at = private.active_at(s.last_active_at)
+   where s.id = v_session.id;
+  return v_session.context_version + 1;
+end
+$$;
+comment on function public.save_context_snapshot(uuid, jsonb, integer) is
+'Saves the context of a session of yours; answers its version. With version, the one it is to have, a repeated call is recognised and two writers do not overwrite each other. 413 over the limit of your tier.';
+
+create or replace function public.get_context_snapshot(session_id uuid, version integer default null) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_session public.sessions := private.find_session(session_id);
+  v_snapshot public.context_snapshots;
+begin
+  select * into v_snapshot from public.context_snapshots c
+   where c.session_id = v_session.id and (get_context_snapshot.version is null or c.version = get_context_snapshot.version)
+   order by c.version desc limit 1;
+  if not found then
+    raise sqlstate 'PT404' using
+      message = case when version is null then 'session_id: the session has no snapshot'
+                     else format('version: the session has no snapshot %s', version) end,
+      hint = 'List context_snapshots of the session to find its versions.';
+  end if;
+  return jsonb_build_object('session_id', v_snapshot.session_id, 'version', v_snapshot.version,
+                            'size_bytes', v_snapshot.size_bytes, 'created_at', v_snapshot.created_at,
+                            'content', v_snapshot.content);
+end
+$$;
+comment on function public.get_context_snapshot(uuid, integer) is 'A snapshot of a session of yours; the latest when no version is named.';
+
+create or replace function public.delete_context_snapshots(session_id uuid, keep integer) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_session public.sessions := private.find_session(session_id);
+  v_deleted integer;
+  v_freed bigint;
+begin
+  if keep is null or keep not between 0 and 1000 then
+    raise sqlstate 'PT400' using message = format('keep must be an integer from 0 to 1000, not %s', coalesce(keep::text, 'null')),
+      hint = 'It is how many of the latest snapshots stay.';
+  end if;
+  select * into v_session from public.sessions s where s.id = v_session.id for no key update;
+  with gone as (
+    delete from public.context_snapshots c
+     where c.session_id = v_session.id
+       and c.version not in (select k.version from public.context_snapshots k
+                              where k.session_id = v_session.id order by k.version desc limit keep)
+    returning c.size_bytes
+  )
+  select count(*), coalesce(sum(g.size_bytes), 0) into v_deleted, v_freed from gone g;
+  update public.sessions s set context_bytes = s.context_bytes - v_freed where s.id = v_session.id;
+  return jsonb_build_object('deleted', v_deleted, 'freed_bytes', v_freed);
+end
+$$;
+comment on function public.delete_context_snapshots(uuid, integer) is
+'Deletes the snapshots of a session of yours but for the latest so many, and frees their bytes.';
+
+revoke execute on function private.find_session(uuid) from public;
+revoke execute on function private.hold_context(uuid) from public;
+revoke execute on function private.hold_open_session(uuid) from public;
+revoke execute on function private.active_at(timestamptz) from public;
+revoke execute on function private.refuse_command(integer) from public;
+revoke execute on function public.record_command(uuid, text, jsonb, text, integer, uuid, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.record_command(uuid, text, jsonb, text, integer, uuid, integer)
+to authenticated, service_role;
+revoke execute on function public.save_context_snapshot(uuid, jsonb, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.save_context_snapshot(uuid, jsonb, integer) to authenticated, service_role;
+revoke execute on function public.get_context_snapshot(uuid, integer) from public, anon, authenticated, service_role;
+grant execute on function public.get_context_snapshot(uuid, integer) to authenticated, service_role;
+revoke execute on function public.delete_context_snapshots(uuid, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.delete_context_snapshots(uuid, integer) to authenticated, service_role;
+
+-- sql/functions/sessions.sql
+-- Sessions: begun, closed and deleted by their user or a service, and pruned after the log retention of the tier.
+
+create or replace function public.start_session(
+  title text default null, metadata jsonb default '{}', session_id uuid default null, user_id uuid default null
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  v_most constant integer := 1000;
+  v_user uuid := coalesce(user_id, auth.uid());
+  v_session public.sessions;
+begin
+  if v_user is null and private.is_service() then
+    raise sqlstate 'PT400' using message = 'user_id must name whose session it is, as nobody is signed in';
+  elsif v_user is null then
+    raise sqlstate 'PT401' using message = 'start_session acts for the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token.';
+  elsif v_user is distinct from auth.uid() and not private.is_service() then
+    raise sqlstate 'PT403' using message = 'user_id: you can start sessions of your own only', hint = 'Leave user_id out.';
+  elsif length(title) not between 1 and 200 then
+    raise sqlstate 'PT400' using message = format('title must be a text of 1 to 200 characters, not of %s', length(title));
+  elsif metadata is null or jsonb_typeof(metadata) <> 'object' or octet_length(metadata::text) > 8192 then
+    raise sqlstate 'PT400' using message = 'metadata must be a JSON object of at most 8192 bytes';
+  end if;
+  perform private.hold_context(v_user);
+
+  select * into v_session from public.sessions s where s.id = start_session.session_id;
+  if found and v_session.user_id <> v_user then
+    raise sqlstate 'PT409' using message = 'session_id: this id is taken', hint = 'Choose a random uuid, or leave it out.';
+  elsif not found then
+    if (select count(*) from public.sessions s where s.user_id = v_user) >= v_most then
+      raise sqlstate 'PT413' using message = format('you have %s sessions, and that is the most', v_most),
+        hint = 'Delete some with delete_session.';
+    end if;
+    insert into public.sessions (id, user_id, title, metadata)
+    values (coalesce(session_id, gen_random_uuid()), v_user, title, metadata)
+    returning * into v_session;
+  end if;
+  return jsonb_build_object('session_id', v_session.id, 'state', v_session.state, 'created_at', v_session.created_at);
+end
+$$;
+comment on function public.start_session(text, jsonb, uuid, uuid) is
+'Starts a session of yours. With session_id, an id of your choice, a repeated call finds the session. A service names the user_id.';
+
+create or replace function public.close_session(session_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_session public.sessions := private.find_session(session_id);
+begin
+  update public.sessions s
+     set state = 'closed', closed_at = clock_timestamp(), last_active_at = clock_timestamp()
+   where s.id = v_session.id and s.state = 'active';
+  select * into v_session from public.sessions s where s.id = v_session.id;
+  return jsonb_build_object('session_id', v_session.id, 'state', v_session.state, 'closed_at', v_session.closed_at);
+end
+$$;
+comment on function public.close_session(uuid) is
+'Closes a session of yours: it takes no more commands and snapshots, and stays readable for the log retention of your tier.';
+
+create or replace function public.delete_session(session_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_batch constant integer := 20000;
+  v_session public.sessions := private.find_session(session_id);
+  v_commands integer;
+begin
+  select * into v_session from public.sessions s where s.id = v_session.id for update;
+  delete from public.command_history h
+   using (select c.ordinal, c.recorded_at from public.command_history c where c.session_id = v_session.id limit v_batch) c
+   where h.session_id = v_session.id and h.ordinal = c.ordinal and h.recorded_at = c.recorded_at;
+  get diagnostics v_commands = row_count;
+  if v_commands < v_batch then
+    delete from public.sessions s where s.id = v_session.id;
+  end if;
+  return jsonb_build_object('deleted', v_commands < v_batch, 'commands', v_commands,
+                            'freed_bytes', case when v_commands < v_batch then v_session.context_bytes else 0 end);
+end
+$$;
+comment on function public.delete_session(uuid) is
+'Deletes a session of yours with its snapshots and commands. Call it again until deleted is true: 20,000 commands go in a call.';
+
+create or replace function private.prune_sessions(most integer) returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_from private.housekeeping_marks;
+  v_seen record;
+  v_pruned integer;
+begin
+  -- Sessions of tiers with a longer retention stand among those that are due: a walk through all that are past the
+  -- shortest one, so many in a call, which begins again when it has reached the end.
+  select * into v_from from private.housekeeping_marks m where m.step = 'prune_sessions';
+  with seen as materialized (
+    select s.id, s.user_id, s.last_active_at from public.sessions s
+     where (s.last_active_at, s.id) > (coalesce(v_from.reached_at, '-infinity'),
+                                       coalesce(v_from.reached_id, '00000000-0000-0000-0000-000000000000'))
+       and s.last_active_at <= clock_timestamp() - (select make_interval(days => min(t.log_retention_days))
+                                                      from public.subscription_tiers t)
+     order by s.last_active_at, s.id
+     limit most
+  ),
+  -- One that is being used right now is left to the next round.
+  due as materialized (
+    select s.id from public.sessions s
+      join seen n on n.id = s.id and n.last_active_at = s.last_active_at
+      join private.effective_limits l on l.user_id = s.user_id
+     where s.last_active_at <= clock_timestamp() - make_interval(days => l.log_retention_days)
+       for update of s skip locked
+  ),
+  gone as (
+    delete from public.sessions s using due d where s.id = d.id returning s.id
+  )
+  select count(*) as n, (select count(*) from gone) as pruned,
+         (array_agg(n.last_active_at order by n.last_active_at desc, n.id desc))[1] as reached_at,
+         (array_agg(n.id order by n.last_active_at desc, n.id desc))[1] as reached_id
+    into v_seen from seen n;
+  delete from private.housekeeping_marks m where m.step = 'prune_sessions';
+  if v_seen.n = most then
+    insert into private.housekeeping_marks (step, reached_at, reached_id)
+    values ('prune_sessions', v_seen.reached_at, v_seen.reached_id);
+  end if;
+  return v_seen.pruned;
+end
+$$;
+comment on function private.prune_sessions(integer) is
+'Removes sessions that were closed or idle for longer than their user''s log retention, with their snapshots. Looks at so many in a call.';
+
+revoke execute on function public.start_session(text, jsonb, uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.start_session(text, jsonb, uuid, uuid) to authenticated, service_role;
+revoke execute on function public.close_session(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.close_session(uuid) to authenticated, service_role;
+revoke execute on function public.delete_session(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.delete_session(uuid) to authenticated, service_role;
+revoke execute on function private.prune_sessions(integer) from public;
 
 -- sql/functions/settle.sql
 -- Settling: the one place where an attempt ends, whatever ended it (finish, release, rescue).
@@ -4560,6 +5022,9 @@ as $$
          ('dead_letters', 'dead_letters', array['died_at', 'execution_id'], '{}'),
          ('acceptances', 'rate_limit_tracking', array['accepted_at', 'execution_id'], '{}'),
          ('errors', 'error_reports', array['last_seen_at', 'id'], '{}'),
+         ('sessions', 'sessions', array['created_at', 'id'], '{}'),
+         ('commands', 'command_history', array['recorded_at', 'session_id', 'ordinal'], '{}'),
+         ('snapshots', 'context_snapshots', array['session_id', 'version'], '{}'),
          ('activity', 'user_activity_logs', array['occurred_at', 'id'],
           array['salt', 'content_hash', 'hash', 'chain_position', 'erased_at'])
 $$;
@@ -4818,6 +5283,14 @@ create index if not exists error_reports_fingerprint on public.error_reports (fi
 create index if not exists rate_limit_tracking_flow on public.rate_limit_tracking
 (flow_id, accepted_at) where flow_id is not null;
 
+-- sql/indexes/session_context.sql
+-- A user's sessions: their list, and the sum of their bytes.
+create index if not exists sessions_user on public.sessions (user_id, created_at desc);
+-- What has been idle for long; last_active_at moves once a minute at most.
+create index if not exists sessions_idle on public.sessions (last_active_at, id);
+create index if not exists command_history_user on public.command_history (user_id, recorded_at desc);
+create index if not exists context_snapshots_user on public.context_snapshots (user_id);
+
 -- sql/indexes/user_queue.sql
 -- Users who can be served, the least served first.
 create index if not exists user_queue_claimable on private.user_queue
@@ -4851,6 +5324,28 @@ grant select, insert, update, delete on public.apps_script_instances to service_
 alter table public.apps_script_owners enable row level security;
 revoke all on public.apps_script_owners from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.apps_script_owners to service_role;
+
+-- sql/policies/command_history.sql
+-- Let in: a user, reading their own; the service role, reading. The functions of sessions write, so that limits are exact.
+-- Denied: other users and anonymous callers; staff. Nobody writes directly, not even the service role.
+alter table public.command_history enable row level security;
+revoke all on public.command_history from public, anon, authenticated, service_role;
+grant select on public.command_history to authenticated, service_role;
+
+drop policy if exists "users read their own" on public.command_history;
+create policy "users read their own" on public.command_history
+for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/context_snapshots.sql
+-- Let in: a user, reading their own; the service role, reading. The functions of sessions write, so that limits are exact.
+-- Denied: other users and anonymous callers; staff. Nobody writes directly, not even the service role.
+alter table public.context_snapshots enable row level security;
+revoke all on public.context_snapshots from public, anon, authenticated, service_role;
+grant select on public.context_snapshots to authenticated, service_role;
+
+drop policy if exists "users read their own" on public.context_snapshots;
+create policy "users read their own" on public.context_snapshots
+for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/dead_letters.sql
 -- Let in: a user, reading their own. The queue functions write; the service role may do all.
@@ -5026,6 +5521,10 @@ alter table private.activity_chain enable row level security;
 revoke all on private.activity_chain from public, anon, authenticated, service_role;
 alter table private.history_rewrites enable row level security;
 revoke all on private.history_rewrites from public, anon, authenticated, service_role;
+alter table private.context_usage enable row level security;
+revoke all on private.context_usage from public, anon, authenticated, service_role;
+alter table private.housekeeping_marks enable row level security;
+revoke all on private.housekeeping_marks from public, anon, authenticated, service_role;
 
 -- Partitions are reached through their parents only.
 revoke all on schema partitions from public, anon, authenticated, service_role;
@@ -5036,6 +5535,7 @@ alter table partitions.instance_health_status_default enable row level security;
 alter table partitions.rate_limit_tracking_default enable row level security;
 alter table partitions.execution_logs_default enable row level security;
 alter table partitions.performance_metrics_default enable row level security;
+alter table partitions.command_history_default enable row level security;
 
 -- sql/policies/queue_processors.sql
 -- Let in: the service role, with all verbs.
@@ -5084,6 +5584,17 @@ grant select on public.role_permissions to authenticated, service_role;
 drop policy if exists "everyone signed in reads them" on public.role_permissions;
 create policy "everyone signed in reads them" on public.role_permissions
 for select to authenticated using (true);
+
+-- sql/policies/sessions.sql
+-- Let in: a user, reading their own; the service role, reading. The functions of sessions write, so that limits are exact.
+-- Denied: other users and anonymous callers; staff. Nobody writes directly, not even the service role.
+alter table public.sessions enable row level security;
+revoke all on public.sessions from public, anon, authenticated, service_role;
+grant select on public.sessions to authenticated, service_role;
+
+drop policy if exists "users read their own" on public.sessions;
+create policy "users read their own" on public.sessions
+for select to authenticated using ((select auth.uid()) = user_id);
 
 -- sql/policies/subscription_tiers.sql
 -- Let in: everyone who is signed in, reading what there is to have; the service role, with all verbs.

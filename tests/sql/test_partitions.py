@@ -132,6 +132,20 @@ def test_what_counts_for_the_monthly_limit_is_kept_for_31_days(made: QueueDriver
     assert dropped == [ends[60], ends[33]]
 
 
+def test_commands_are_kept_for_13_months(made: QueueDriver) -> None:
+    for months in (14, 13):
+        made.do(
+            "select private.make_partition('command_history', d at time zone 'UTC',"
+            "         (d + interval '1 month') at time zone 'UTC')"
+            " from (select date_trunc('month', now() at time zone 'UTC')"
+            "         - make_interval(months => %s) as d) s",
+            months,
+        )
+    oldest = spans(made, "command_history")[0][0]
+    dropped = made.value("select public.maintain_queue()")["partitions"]["dropped"]
+    assert dropped == [f"command_history_{oldest:%Y%m%d}"]
+
+
 def test_the_trail_learns_its_new_beginning_before_a_partition_goes(made: QueueDriver) -> None:
     made.do("truncate public.user_activity_logs, private.activity_chain")
     made.do("insert into private.activity_chain default values")
@@ -170,6 +184,7 @@ def test_every_step_of_housekeeping_reports_what_it_did(queue: QueueDriver) -> N
         "sign_ins_ended",
         "idempotency_keys_pruned",
         "processors_pruned",
+        "sessions_pruned",
         "history_erased",
         "activity_chained",
         "history_copied",
