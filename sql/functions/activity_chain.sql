@@ -79,7 +79,8 @@ begin
   if after_position is null then
     perform private.chain_activity(10000);
   end if;
-  select * into v_chain from private.activity_chain;
+  -- Nothing is chained between this look at the head and the one at the rows: that would look like a changed end.
+  select * into v_chain from private.activity_chain for share;
   v_from := greatest(after_position, v_chain.horizon);
   if v_from = v_chain.horizon then
     v_from_hash := v_chain.horizon_hash;

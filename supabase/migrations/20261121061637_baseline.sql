@@ -16,7 +16,7 @@
 --   creates trigger audit_change on public.flows
 --   creates trigger audit_change on public.flow_schedules
 --   creates function public.record_user_activity(uuid, text, text, text, jsonb) shape:5c7eef8431b7c627
--- source sql/functions/activity_chain.sql sha256:5b51cf9564886c26b7916962e96bb4fdf75ffa3efdcda755e65cbe19274075cb
+-- source sql/functions/activity_chain.sql sha256:80a658f044460de29ab68277ed1b08edc6bc11f3c69d6ee2804c6101dacbba59
 --   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
 --   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
 --   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
@@ -211,11 +211,12 @@
 --   creates index public.flow_execution_queue_flow shape:aea753dd159b03a5
 -- source sql/indexes/google_tokens.sql sha256:adc4c17ce5210a5685797a22cf034626bfd197a9a0e210bc4e7a3453cb3ec0eb
 --   creates index private.google_tokens_due shape:1535887a65e15ecf
--- source sql/indexes/history.sql sha256:b3f4f0273c280cd90bee9f1ba007b0b43e29054ed0a99e538b07c4b303ad800b
+-- source sql/indexes/history.sql sha256:4a5bca95a1b9723abefb22c10e4fc97b950f2b759be8491dbb21a340ef0b91fb
 --   creates index public.execution_logs_user shape:47d1eda2c5ce680f
 --   creates index public.execution_logs_flow shape:3294666237597798
 --   creates index public.dead_letters_user shape:68d081df47430952
 --   creates index public.user_activity_logs_user shape:0e834107a6d9bba7
+--   creates index public.user_activity_logs_time shape:522763c71eb58fd7
 --   creates index public.user_activity_logs_position shape:2a93304723633d27
 --   creates index public.user_activity_logs_unchained shape:74575510cdb6c5fb
 --   creates index public.instance_health_status_instance shape:915c4575e7d35f7a
@@ -567,7 +568,8 @@ begin
   if after_position is null then
     perform private.chain_activity(10000);
   end if;
-  select * into v_chain from private.activity_chain;
+  -- Nothing is chained between this look at the head and the one at the rows: that would look like a changed end.
+  select * into v_chain from private.activity_chain for share;
   v_from := greatest(after_position, v_chain.horizon);
   if v_from = v_chain.horizon then
     v_from_hash := v_chain.horizon_hash;
@@ -5263,11 +5265,12 @@ create index if not exists google_tokens_due on private.google_tokens
 (next_refresh_at) where sealed_refresh_token is not null;
 
 -- sql/indexes/history.sql
--- A user's latest executions; a flow's latest executions.
+-- A user's latest executions; a flow's latest executions; the latest of the trail, of one account and of all.
 create index if not exists execution_logs_user on public.execution_logs (user_id, finished_at desc);
 create index if not exists execution_logs_flow on public.execution_logs (flow_id, finished_at desc);
 create index if not exists dead_letters_user on public.dead_letters (user_id, died_at desc);
 create index if not exists user_activity_logs_user on public.user_activity_logs (user_id, occurred_at desc);
+create index if not exists user_activity_logs_time on public.user_activity_logs (occurred_at desc);
 create index if not exists user_activity_logs_position on public.user_activity_logs (chain_position);
 create index if not exists user_activity_logs_unchained on public.user_activity_logs
 (occurred_at) where chain_position is null;

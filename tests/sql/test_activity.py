@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -211,3 +212,41 @@ def test_nobody_changes_the_trail_through_the_api(trail: QueueDriver) -> None:
                 trail.acting_as(role, trail.user().id if role == "authenticated" else None),
             ):
                 trail.do(statement)
+
+
+def test_a_trail_that_is_being_chained_meanwhile_is_verified_with_its_new_end(
+    trail: QueueDriver,
+) -> None:
+    record(trail, 3)
+    verify(trail)
+    record(trail, 2)
+    with (
+        psycopg.connect(trail.url) as chaining,
+        psycopg.connect(trail.url, autocommit=True) as verifying,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        chaining.execute("select private.chain_activity(100)")
+        answer = pool.submit(
+            lambda: verifying.execute("select public.verify_activity()").fetchone()
+        )
+        pid = verifying.info.backend_pid
+        while not answer.done() and not trail.value("select pg_blocking_pids(%s)", pid):
+            pass
+        chaining.commit()
+        found = answer.result()
+    assert found
+    assert (found[0]["ok"], found[0]["last_position"]) == (True, 5)
+
+
+def test_the_latest_of_the_trail_are_read_from_an_index(trail: QueueDriver) -> None:
+    record(trail, 200)
+    trail.do("analyze public.user_activity_logs")
+    with trail.connection.transaction(force_rollback=True):
+        # A table of 200 rows would be read as a whole; one of millions is not.
+        trail.do("set local enable_seqscan = off")
+        plan = trail.rows(
+            "explain select * from public.user_activity_logs order by occurred_at desc limit 50"
+        )
+    text = "\n".join(str(row["QUERY PLAN"]) for row in plan)
+    assert "Sort  (" not in text
+    assert "occurred_at_idx" in text
