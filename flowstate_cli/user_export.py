@@ -38,18 +38,25 @@ def write_export(
     It is no snapshot: what changes meanwhile may be in it or not.
     """
     counts: dict[str, int] = {}
+    now = datetime.now(UTC)
     names = api.rpc("export_user_data", {"user_id": user_id})["datasets"]
     with (
         _new_file(path, field) as stream,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(stream, "w") as archive,
     ):
         for name in names:
-            with archive.open(f"{name}.jsonl", "w", force_zip64=True) as member:
+            with archive.open(_member(f"{name}.jsonl", now), "w", force_zip64=True) as member:
                 counts[name] = _write_rows(member, _rows(api, user_id, name))
             told(name, counts[name])
-        about = {"user_id": user_id, "exported_at": datetime.now(UTC), "rows": counts}
-        archive.writestr("export.json", json.dumps(about, indent=2, default=str) + "\n")
+        about = {"user_id": user_id, "exported_at": now.isoformat(), "rows": counts}
+        archive.writestr(_member("export.json", now), json.dumps(about, indent=2) + "\n")
     return counts
+
+
+def _member(name: str, now: datetime) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo(name, now.timetuple()[:6])
+    made.compress_type = zipfile.ZIP_DEFLATED
+    return made
 
 
 def _rows(api: Api, user_id: str, dataset: str) -> Iterator[Row]:

@@ -183,25 +183,28 @@ def _print(row: Row) -> None:
         f"{row['actor']} {row['actor_id'] or ''}".strip(),
         f"[bold]{row['action']}[/bold]",
         escape(place),
-        *([f"of {row['user_id']}"] if row["user_id"] not in {None, row["object_id"]} else []),
-        *(["(erased)"] if row["erased_at"] else [escape(_told(row["details"]))]),
+        f"of {row['user_id']}" if row["user_id"] not in {None, row["object_id"]} else "",
+        "(erased)" if row["erased_at"] else escape(_told(row)),
         f"from {row['address']}" if row["address"] else "",
     ]
     console = Console(highlight=False, soft_wrap=True)
     console.print("  ".join(part for part in parts if part))
 
 
-def _told(details: dict[str, Any]) -> str:
-    """`tier: free → pro`, names of changed fields, and the reason."""
+def _told(row: Row) -> str:
+    """`tier: free → pro`, or what a new one is like, or which fields changed; and the reason."""
+    details: dict[str, Any] = row["details"]
     before, after = details.get("before") or {}, details.get("after") or {}
-    changes = [
-        f"{name}: {before.get(name, '-')} → {after.get(name, '-')}"
-        for name in sorted({*before, *after})
-    ]
-    others = [
-        f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in details.items()
-        if name not in {"before", "after", "reason"}
-    ]
-    reason = [f"({details['reason']})"] if details.get("reason") else []
-    return ", ".join([*changes, *others]) + (" " if changes or others else "") + "".join(reason)
+    if row["action"].endswith(".created"):
+        known = (row["object_id"], row["user_id"])
+        changes = [f"{k}: {v}" for k, v in after.items() if k != "created_at" and v not in known]
+    else:
+        names = sorted({*before, *after})
+        changes = [f"{name}: {before.get(name, '-')} → {after.get(name, '-')}" for name in names]
+        changes += [
+            f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+            for name, value in details.items()
+            if name not in {"before", "after", "reason"}
+        ]
+    reason = f" ({details['reason']})" if details.get("reason") else ""
+    return (", ".join(changes) + reason).strip()

@@ -49,6 +49,9 @@ def test_people_see_a_line_with_the_change(flowstate: FlowState, changed: Person
     assert f"service {current_actor()}" in lines[-1]
     assert "user.changed" in lines[-1]
     assert "tier: enterprise → pro" in lines[-1]
+    assert "user.created" in lines[0]
+    assert "tier: free" in lines[0]
+    assert "→" not in lines[0]
 
 
 def test_the_latest_are_shown_with_the_oldest_of_them_first(

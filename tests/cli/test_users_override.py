@@ -30,6 +30,10 @@ def test_an_exception_holds_beside_the_tier(flowstate: FlowState, api: Api, pers
     assert (row["unlimited"], row["weight"], row["max_running"]) == (["hour_limit"], 20, None)
     assert datetime.fromisoformat(row["ends_at"]) == datetime.fromisoformat(SOON)
     assert "launch" in flowstate("users", "show", person.id).stdout
+    [line] = flowstate("audit", "log", "--user", person.id, "--action", "override.*").stdout.split(
+        "\n"
+    )[:-1]
+    assert "unlimited: ['hour_limit']" in line
 
 
 def test_a_later_exception_replaces_the_earlier_one_and_clear_ends_it(
