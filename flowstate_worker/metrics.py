@@ -37,6 +37,9 @@ class Metrics:
         self.rescued = self._counter("rescued", "Expired executions returned by this worker")
         self.wakeups = self._counter("wakeups", "Wake-ups by Realtime")
         self.polls = self._counter("polls", "Claims that brought nothing")
+        self.token_refreshes = self._counter(
+            "token_refreshes", "Refreshes of Google tokens", "outcome", "reason"
+        )
         self.api_errors = self._counter("api_errors", "Failed calls to the API", "call", "error")
 
     def text(self) -> bytes:

@@ -11,25 +11,19 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from flowstate_worker.errors import SettingsInvalid
+from flowstate_worker.google_settings import GoogleSettings, Hosts, Seconds
 from flowstate_worker.rules.addresses import is_loopback, parse_hosts
-
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Hosts = Annotated[tuple[str, ...], NoDecode]
 
 
 def _processor_id() -> str:
     return f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-class Settings(BaseSettings):
+class Settings(GoogleSettings):
     """One field, one variable: `lease_seconds` is FLOWSTATE_LEASE_SECONDS. Times are in seconds."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="FLOWSTATE_", extra="ignore", frozen=True, hide_input_in_errors=True
-    )
 
     # The API and the instances
     supabase_url: str = Field(description="the project's URL")
@@ -153,7 +147,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret value, for the log's redaction."""
         keys = [self.service_key, *self.instance_keys.values()]
-        return [key.get_secret_value() for key in keys]
+        return [*(key.get_secret_value() for key in keys), *self.google_secrets()]
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -161,9 +155,14 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in problem["loc"][:1])
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"FLOWSTATE_{name.upper()}: {message}" if name else message)
-        raise SettingsInvalid("\n".join(lines)) from None
+        raise SettingsInvalid(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """A line for each setting that cannot be used, with its name and without its value."""
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = "_".join(str(part) for part in problem["loc"][:1])
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"FLOWSTATE_{name.upper()}: {message}" if name else message)
+    return "\n".join(lines)

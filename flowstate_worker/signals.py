@@ -19,6 +19,7 @@ class Moment(StrEnum):
     WOKEN = "woken"  # by Realtime
     SUBSCRIBED = "subscribed"  # to the wake-up topic
     RESCUED = "rescued"  # a rescue call was answered
+    TOKENS_REFRESHED = "tokens_refreshed"  # a round is over, whatever it brought
     DRAINING = "draining"
 
 

@@ -18,14 +18,19 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from random import Random
 
+import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from flowstate_worker.clients.apps_script import AppsScriptClient, Budgets
 from flowstate_worker.clients.database_clock import DatabaseClock
+from flowstate_worker.clients.google_oauth import google_oauth
 from flowstate_worker.clients.hops import instance_session
 from flowstate_worker.clients.queue_client import QueueClient
+from flowstate_worker.clients.rpc import Rpc
 from flowstate_worker.clients.supabase_client import supabase_client
+from flowstate_worker.clients.token_client import TokenClient
+from flowstate_worker.clients.token_refresh import TokenRefresh
 from flowstate_worker.errors import ApiError, ApiUnreachable, OutcomesNotStored
 from flowstate_worker.logs import get_logger
 from flowstate_worker.loops.attempts import Attempts
@@ -36,6 +41,7 @@ from flowstate_worker.loops.lease_keeper import LeaseKeeper
 from flowstate_worker.loops.leases import End, LeaseBook
 from flowstate_worker.loops.maintenance import Housekeeping, Rescue
 from flowstate_worker.loops.supervisor import Supervisor
+from flowstate_worker.loops.token_refresher import TokenRefresher
 from flowstate_worker.loops.wake_ups import WakeUps
 from flowstate_worker.metrics import Metrics
 from flowstate_worker.rules.addresses import Addresses
@@ -62,6 +68,7 @@ class Worker:
         self._monotonic = monotonic
         self._told_to_drain = asyncio.Event()
         self._registered = False
+        self._refresher: TokenRefresher | None = None
         self._answered_at = float("-inf")
         self.signals = signals or Signals()
         self.metrics = Metrics()
@@ -116,7 +123,8 @@ class Worker:
                     settings.connect_seconds,
                 ),
             )
-            if not await self._unless_drained(self._register(queue)):
+            rpc = Rpc(client, timeout_seconds=settings.api_timeout_seconds, observe=self._observe)
+            if not await self._unless_drained(self._prepare(queue, rpc, session)):
                 return
             claimer, finisher = self._start_loops(queue, instances)
             self.signals.happened(Moment.READY)
@@ -124,10 +132,11 @@ class Worker:
             await self.supervisor.guard(self._until_drained(claimer, finisher))
             _log.info("drained")
 
-    async def _register(self, queue: QueueClient) -> None:
+    async def _prepare(self, queue: QueueClient, rpc: Rpc, session: aiohttp.ClientSession) -> None:
+        settings = self._settings
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ApiUnreachable),
-            stop=stop_after_delay(self._settings.start_timeout_seconds),
+            stop=stop_after_delay(settings.start_timeout_seconds),
             wait=wait_random_exponential(multiplier=0.2, max=5.0),
             reraise=True,
         ):
@@ -135,9 +144,27 @@ class Worker:
                 await queue.register(
                     host=platform.node(),
                     version=version("flowstate"),
-                    max_in_flight=self._settings.max_in_flight,
+                    max_in_flight=settings.max_in_flight,
                 )
+                if settings.refreshes_tokens:
+                    self._refresher = await self._token_refresher(rpc, session)
         self._registered = True
+
+    async def _token_refresher(self, rpc: Rpc, session: aiohttp.ClientSession) -> TokenRefresher:
+        settings = self._settings
+        tokens = TokenClient(rpc, settings.processor_id)
+        return TokenRefresher(
+            tokens,
+            TokenRefresh(
+                settings.key_ring() or settings.key_ring_of(await tokens.vault_keys()),
+                google_oauth(settings, session),
+                at_once=settings.token_refresh_at_once,
+            ),
+            settings,
+            metrics=self.metrics,
+            signals=self.signals,
+            rng=self._rng,
+        )
 
     def _start_loops(
         self, queue: QueueClient, instances: AppsScriptClient
@@ -204,6 +231,8 @@ class Worker:
         start("claimer", claimer.run())
         start("rescue", rescue.run())
         start("housekeeping", housekeeping.run())
+        if self._refresher is not None:
+            start("token_refresher", self._refresher.run())
         if settings.realtime:
             wake_ups = WakeUps(
                 settings.supabase_url,

@@ -106,7 +106,7 @@ class Hops:
                     return HopAnswer(response.status, target=target), location
                 if read is None:
                     return HopAnswer(response.status, failure=Failure.TOO_LARGE), None
-                wait = _retry_after(response) if response.status != 200 else None
+                wait = retry_after(response) if response.status != 200 else None
                 return HopAnswer(response.status, read, retry_after_seconds=wait), None
         # Only a failure to connect is sure to have sent nothing.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -134,7 +134,7 @@ async def _read_capped(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(parts)
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
     """Retry-After in seconds; the form with a date is not used by Google and not read here."""
     value = response.headers.get("Retry-After", "")
     if not (value.isascii() and value.isdigit()):

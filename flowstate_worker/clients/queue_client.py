@@ -11,19 +11,17 @@ What may happen when an answer is lost, verb by verb:
   bound to the instance that nobody called. The cost is one lease of delay and one attempt.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from postgrest.exceptions import APIError
 from pydantic import TypeAdapter, ValidationError
 from supabase import AsyncClient
 
-from flowstate_worker.clients.api_errors import NO_ANSWER, no_answer, read_refusal, unreadable
+from flowstate_worker.clients.api_errors import unreadable
 from flowstate_worker.clients.database_clock import DatabaseClock
-from flowstate_worker.clients.supabase_client import last_status
+from flowstate_worker.clients.rpc import Rpc
 from flowstate_worker.errors import ApiError
 from flowstate_worker.rules.models import (
     ClaimedExecution,
@@ -57,15 +55,13 @@ class QueueClient:
         timeout_seconds: float = 15.0,
         observe: Callable[[str, ApiError | None], None] = lambda _call, _error: None,
     ) -> None:
-        self._client = client
+        self._rpc = Rpc(client, timeout_seconds=timeout_seconds, observe=observe)
         self._processor_id = processor_id
         self._clock = clock
-        self._timeout_seconds = timeout_seconds
-        self._observe = observe
 
     async def register(self, *, host: str, version: str, max_in_flight: int) -> None:
         name = "register_queue_processor"
-        answer = await self._call(
+        answer = await self._rpc.call(
             name,
             {
                 "processor_id": self._processor_id,
@@ -80,7 +76,7 @@ class QueueClient:
     async def claim(self, most: int, *, lease_seconds: int) -> Claim:
         """Lease up to `most` executions for `lease_seconds`. Never retried: see the module."""
         asked_at = time.monotonic()
-        rows = await self._call(
+        rows = await self._rpc.call(
             "claim_flow_executions",
             {"processor_id": self._processor_id, "max": most, "lease_seconds": lease_seconds},
         )
@@ -95,7 +91,7 @@ class QueueClient:
         self, leases: Sequence[LeaseProof], *, lease_seconds: int
     ) -> list[HeartbeatAnswer]:
         """Extend the leases; one answer each, in the same order."""
-        rows = await self._call(
+        rows = await self._rpc.call(
             "heartbeat_flow_executions",
             {
                 "processor_id": self._processor_id,
@@ -107,7 +103,7 @@ class QueueClient:
 
     async def finish(self, items: Sequence[FinishItem]) -> list[FinishAnswer]:
         """Settle the outcomes; one answer each, in the same order."""
-        rows = await self._call(
+        rows = await self._rpc.call(
             "finish_flow_executions", {"results": [item.wire() for item in items]}
         )
         return _in_order("finish_flow_executions", _FINISHES, rows, len(items))
@@ -115,32 +111,17 @@ class QueueClient:
     async def rescue(self, most: int = 500) -> int:
         """Return expired executions of any processor to the queue; how many there were."""
         name = "rescue_expired_executions"
-        rows = await self._call(name, {"max": most})
+        rows = await self._rpc.call(name, {"max": most})
         if not isinstance(rows, list):
             raise unreadable(name, "no list")
         return len(rows)
 
     async def maintain(self) -> dict[str, Any]:
         """Housekeeping in the database; what was done."""
-        done = await self._call("maintain_queue", {})
+        done = await self._rpc.call("maintain_queue", {})
         if not isinstance(done, dict):
             raise unreadable("maintain_queue", "no object")
         return done
-
-    async def _call(self, name: str, params: dict[str, Any]) -> Any:
-        error: ApiError | None = None
-        last_status.set(None)
-        try:
-            # The client's own time-outs bound single waits; this one bounds the call.
-            async with asyncio.timeout(self._timeout_seconds):
-                return (await self._client.rpc(name, params).execute()).data
-        except APIError as refusal:
-            error = read_refusal(name, refusal, last_status.get())
-        except NO_ANSWER as failure:
-            error = no_answer(name, failure)
-        finally:
-            self._observe(name, error)
-        raise error
 
 
 _CLAIMED = TypeAdapter(ClaimedExecution)

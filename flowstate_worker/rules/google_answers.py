@@ -97,6 +97,13 @@ def judge_refresh(status: int, body: bytes, retry_after_seconds: float | None = 
     return Failed("refused", retry_after_seconds)
 
 
+def judge_revoke(status: int, body: bytes, _retry_after_seconds: float | None = None) -> str | None:
+    """None when the grant is over, also when it was before; otherwise why it is not."""
+    if status == 200 or _object(body).get("error") == "invalid_token":
+        return None
+    return "google_unavailable" if status >= 500 or status == 429 else "refused"
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)

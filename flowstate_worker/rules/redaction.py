@@ -24,6 +24,10 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bsb_(?:secret|publishable)_[A-Za-z0-9_-]+"), "[key]"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), "[token]"),
     (re.compile(r"\bya29\.[A-Za-z0-9._-]+"), "[token]"),
+    (re.compile(r"\b1//[A-Za-z0-9._-]{8,}"), "[token]"),
+    (re.compile(r"\bGOCSPX-[A-Za-z0-9_-]+"), "[key]"),
+    # Base64 of 32 bytes: a key that tokens are sealed with.
+    (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}=(?!=)"), "[key]"),
     (re.compile(r"\b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), "[token]"),
     (
         re.compile(

@@ -45,22 +45,22 @@ def is_key_id(text: str) -> bool:
     return _KEY_ID.fullmatch(text) is not None
 
 
-def read_keys(text: str) -> dict[str, bytes]:
-    """Keys by id from JSON text of the form `KEY_FORM`.
-
-    Raises ValueError, which names the key's id where it has one, and never repeats a value.
-    """
+def load_keys(text: str) -> dict[str, object]:
+    """Keys by id, not yet looked at, from JSON text of the form `KEY_FORM`. Raises ValueError."""
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict) or not found:
         raise ValueError(f"must be JSON: {KEY_FORM}")
-    return read_key_map(found)
+    return found
 
 
-def read_key_map(found: Mapping[str, object]) -> dict[str, bytes]:
-    """The same from a mapping of ids to base64 text. Raises ValueError."""
+def read_keys(found: Mapping[str, object]) -> dict[str, bytes]:
+    """The keys of ids and their base64 text.
+
+    Raises ValueError, which names the key's id where it has one, and never repeats a value.
+    """
     keys: dict[str, bytes] = {}
     for key_id, value in found.items():
         if not is_key_id(key_id):  # not repeated: it may be a key in the wrong place

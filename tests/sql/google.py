@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
@@ -11,7 +10,8 @@ from psycopg.types.json import Jsonb
 from flowstate_worker.rules.sealing import KeyRing, Kind, new_key, read_keys
 from tests.sql.driver import QueueDriver, Row
 
-KEYS = read_keys(json.dumps({"k1": new_key(), "k2": new_key()}))
+KEY_TEXTS = {"k1": new_key(), "k2": new_key()}
+KEYS = read_keys(KEY_TEXTS)
 RING = KeyRing(KEYS, "k1")
 REFRESH, ACCESS = "1//0CANARY-refresh", "ya29.a0CANARY-access"
 
@@ -30,18 +30,24 @@ class Connections:
         return user_id
 
     def connect(
-        self, user_id: str | None = None, *, ring: KeyRing = RING, expires_in: int | None = 3599
+        self,
+        user_id: str | None = None,
+        *,
+        ring: KeyRing = RING,
+        refresh: str = REFRESH,
+        access: str = ACCESS,
+        expires_in: int | None = 3599,
     ) -> str:
         """Stores tokens of a user, a new one unless named; the user's id."""
         user_id = user_id or self.user()
         owner = uuid.UUID(user_id)
-        access = None if expires_in is None else ring.seal(ACCESS, owner, Kind.ACCESS)
+        sealed = None if expires_in is None else ring.seal(access, owner, Kind.ACCESS)
         self.queue.value(
             "select public.store_google_tokens(%s, %s, %s, %s, %s, %s)",
             user_id,
             ring.key_id,
-            ring.seal(REFRESH, owner, Kind.REFRESH),
-            access,
+            ring.seal(refresh, owner, Kind.REFRESH),
+            sealed,
             expires_in,
             ["openid"],
         )

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from flowstate_worker.errors import TokenUnreadable
-from flowstate_worker.rules.sealing import KeyRing, Kind, new_key, read_keys
+from flowstate_worker.rules.sealing import KeyRing, Kind, load_keys, new_key, read_keys
 
 TOKEN = "1//0CANARY-refresh-token"
 USER = UUID("0193c0de-0000-7000-8000-000000000001")
-KEYS = read_keys(json.dumps({"old": new_key(), "new": new_key()}))
+KEYS = read_keys({"old": new_key(), "new": new_key()})
 RING = KeyRing(KEYS, "new")
 
 
@@ -127,7 +127,7 @@ SHORT = b64encode(b"CANARY-CANARY-CANARY").decode()
 )
 def test_bad_keys_are_refused_by_id_and_without_their_value(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says) as refused:
-        read_keys(text)
+        read_keys(load_keys(text))
     told = str(refused.value)
     assert "CANARY" not in told
     assert SHORT not in told
