@@ -52,6 +52,10 @@ class Google:
         """See flowstate_local/simulator/google_oauth.ts."""
         self._control("faults", fault=fault, **rule)
 
+    def heal(self) -> None:
+        """No faults any more."""
+        self._http.delete("/_sim/google/faults").raise_for_status()
+
     def summary(self) -> Json:
         found: Json = self._http.get("/_sim/google").raise_for_status().json()
         return found

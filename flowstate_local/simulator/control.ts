@@ -133,6 +133,10 @@ const ROUTES: Record<string, Handler> = {
     world.oauth.inject(parseFault(body));
     return {};
   },
+  "DELETE /_sim/google/faults": (world) => {
+    world.oauth.heal();
+    return {};
+  },
   "POST /_sim/clock": clock,
   "POST /_sim/settings": settings,
   "POST /_sim/reset": (world) => {

@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 import { wait } from "./clock.ts";
 import { drop, readBody, send } from "./http.ts";
 import { html, plain, type Reply } from "./pages.ts";
+import { Gauge } from "./stats.ts";
 
 export const FAULTS = [
   "hold",
@@ -17,6 +18,7 @@ export const FAULTS = [
   "rate_limited",
   "invalid_rapt",
   "html_200",
+  "rotate",
   "drop",
 ] as const;
 
@@ -64,8 +66,7 @@ export class GoogleOAuth {
   #clients = new Map<string, string>();
   #grants = new Map<string, Grant>();
   #faults: OAuthFault[] = [];
-  #inFlight = 0;
-  #inFlightMax = 0;
+  #gauges = new Map<string, Gauge>();
 
   constructor(readonly clock: Clock) {}
 
@@ -80,12 +81,13 @@ export class GoogleOAuth {
     }
     const form = new URLSearchParams(await readBody(request));
     if (path === "/revoke") return send(response, this.#revoke(form.get("token") ?? ""));
-    this.#inFlightMax = Math.max(this.#inFlightMax, ++this.#inFlight);
+    const gauge = this.#gauge(form.get("client_id") ?? "");
+    gauge.enter();
     try {
       const reply = await this.#token(form);
       reply === "drop" ? drop(request) : send(response, reply);
     } finally {
-      this.#inFlight--;
+      gauge.leave();
     }
   }
 
@@ -121,16 +123,20 @@ export class GoogleOAuth {
     this.#faults.push(fault);
   }
 
+  heal(): void {
+    this.#faults = [];
+  }
+
   reset(): void {
     this.#clients.clear();
     this.#grants.clear();
     this.#faults = [];
-    this.#inFlightMax = 0;
+    this.#gauges.clear();
   }
 
   summary(): unknown {
     return {
-      in_flight_max: this.#inFlightMax,
+      in_flight_max: Object.fromEntries([...this.#gauges].map(([id, gauge]) => [id, gauge.max])),
       grants: [...this.#grants.values()].map((grant) => ({
         refresh_token: grant.refreshToken,
         access_tokens: [...grant.access.keys()],
@@ -138,6 +144,12 @@ export class GoogleOAuth {
         withdrawn: grant.withdrawn,
       })),
     };
+  }
+
+  #gauge(clientId: string): Gauge {
+    let gauge = this.#gauges.get(clientId);
+    if (!gauge) this.#gauges.set(clientId, gauge = new Gauge());
+    return gauge;
   }
 
   async #token(form: URLSearchParams): Promise<Reply | "drop"> {
@@ -183,6 +195,17 @@ export class GoogleOAuth {
     };
   }
 
+  /** Google's documents allow a new refresh token with an access token; the old one is over then. */
+  #rotate(token: string): Reply | null {
+    const grant = this.#grants.get(token);
+    if (!grant) return null;
+    this.#grants.delete(token);
+    grant.refreshToken = secret("1//0");
+    this.#grants.set(grant.refreshToken, grant);
+    grant.refreshes++;
+    return json(200, { ...this.#issue(grant), refresh_token: grant.refreshToken });
+  }
+
   /** An access token ends its grant too, as long as it is good itself. */
   #revoke(token: string): Reply {
     if (!token) return refusal(400, "invalid_request", "Missing required parameter: token");
@@ -219,6 +242,8 @@ export class GoogleOAuth {
         return plain(503, "Service Unavailable", later);
       case "rate_limited":
         return json(429, { error: "rate_limit_exceeded" }, later);
+      case "rotate":
+        return this.#rotate(token);
       case "html_200":
         return html(200, "<!DOCTYPE html><title>Google</title>");
       case "invalid_rapt":

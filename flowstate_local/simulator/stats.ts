@@ -4,7 +4,7 @@ import { digest, NumberSet } from "./columns.ts";
 
 const RECENT = 1000;
 
-class Gauge {
+export class Gauge {
   now = 0;
   max = 0;
 

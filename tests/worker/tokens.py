@@ -46,6 +46,7 @@ class TokenWorld:
     def close(self) -> None:
         self.queue.do("truncate private.google_tokens")
         self.queue.close()
+        self.google.heal()
         self.google.close()
 
     def person(self, *, expires_in: int = 1, ring: KeyRing = RING) -> Person:
