@@ -34,12 +34,17 @@ def function_problems(function: Function, rule: FunctionRule) -> Iterator[str]:
 
 
 def schema_problems(inventory: Inventory, rules: Rules) -> list[Examined]:
-    """Closed schemas that are open, and any in which an API role could put an object of its own."""
-    schemas = {schema: Examined("schema", schema) for schema in ("public", *rules.closed_schemas)}
-    for schema, role, privilege in inventory.schema_privileges:
-        if (schema, privilege) != ("public", "usage"):
-            schemas[schema].problems.append(f"{role} has {privilege} on it")
-    return list(schemas.values())
+    """Closed schemas that are open, and places in which an API role could put objects of its own.
+
+    Temporary objects are such a place: wherever a search path does not name it, pg_temp comes
+    first when a type is looked up, so that even a function with a pinned path would meet theirs.
+    """
+    places = {schema: Examined("schema", schema) for schema in ("public", *rules.closed_schemas)}
+    places["database"] = Examined("", "database")
+    for place, role, privilege in inventory.privileges:
+        if (place, privilege) != ("public", "usage"):
+            places[place].problems.append(f"{role} has {privilege} on it")
+    return list(places.values())
 
 
 def permission_problems(connection: psycopg.Connection[Any], rules: Rules) -> list[Examined]:

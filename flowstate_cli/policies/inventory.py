@@ -72,11 +72,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All of it. `schema_privileges`: (schema, role, privilege)."""
+    """All of it. `privileges`: (schema or `database`, role, privilege)."""
 
     relations: list[Relation]
     functions: list[Function]
-    schema_privileges: list[tuple[str, str, str]]
+    privileges: list[tuple[str, str, str]]
 
     def relation(self, name: str) -> Relation | None:
         """By the name that rules use."""

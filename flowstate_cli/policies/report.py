@@ -29,7 +29,7 @@ class Examined:
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self.name}"
+        return f"{self.kind} {self.name}".lstrip()
 
     def lines(self) -> list[str]:
         """Every difference, and what to write down where the object is not known."""

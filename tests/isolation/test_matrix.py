@@ -155,6 +155,12 @@ HOLES = {
         "no-object",
         "schema private: authenticated has usage on it",
     ),
+    "temporary objects": Hole(
+        "do 'begin execute format($f$grant temporary on database %I to public$f$, current_database());"
+        " end'",
+        "no-object",
+        "database: anon has temporary on it",
+    ),
     "a schema to put shadows into": Hole(
         "grant create on schema public to authenticated",
         "no-object",
