@@ -59,6 +59,7 @@ class Function:
     name: str
     arguments: str
     argument_names: list[str]
+    argument_types: list[str]
     returns_nothing: bool
     pinned: bool
     granted_to: list[str]

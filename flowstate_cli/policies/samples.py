@@ -73,7 +73,7 @@ class Samples:
                 found: str | None = self.user
             else:
                 owner, _, column = name.rpartition(".")
-                row = self._row(owner)
+                row = self.row(owner)
                 if column not in row:
                     raise SampleProblem(f"${name}: {owner} has no column {column}")
                 found = row[column]
@@ -81,7 +81,7 @@ class Samples:
 
         return _REFERENCE.sub(value, text)
 
-    def _row(self, name: str) -> Row:
+    def row(self, name: str) -> Row:
         """The sample of a table, made when it is first asked for."""
         if name not in self._made:
             relation, rule = self.inventory.relation(name), self.rules.tables.get(name)

@@ -156,8 +156,8 @@ HOLES = {
         "schema private: authenticated has usage on it",
     ),
     "temporary objects": Hole(
-        "do 'begin execute format($f$grant temporary on database %I to public$f$, current_database());"
-        " end'",
+        "do 'begin execute format("
+        "$f$grant temporary on database %I to public$f$, current_database()); end'",
         "no-object",
         "database: anon has temporary on it",
     ),

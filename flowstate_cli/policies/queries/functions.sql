@@ -4,6 +4,9 @@ select
     p.proname as name,
     pg_get_function_identity_arguments(p.oid) as arguments,
     coalesce(p.proargnames[1:p.pronargs], '{}') as argument_names,
+    array(
+        select format_type(t.type, null) from unnest(p.proargtypes) with ordinality as t (type, n) order by t.n
+    ) as argument_types,
     p.prorettype = 'void'::regtype as returns_nothing,
     coalesce('search_path=""' = any(p.proconfig), false) as pinned,
     array(
