@@ -66,7 +66,7 @@ as $$
     when priority is null or priority not between -100 and 100
       then format('priority must be an integer from -100 to 100, not %s', coalesce(priority::text, 'null'))
     when on_limit is null or on_limit not in ('refuse', 'defer')
-      then format('on_limit must be refuse or defer, not %s', coalesce(quote_literal(left(on_limit, 40)), 'null'))
+      then format('on_limit must be refuse or defer, not %s', coalesce(quote_literal(private.plain(on_limit, 40)), 'null'))
   end
 $$;
 comment on function private.check_enqueue_arguments(jsonb, text, timestamptz, integer, text) is

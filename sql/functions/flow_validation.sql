@@ -66,7 +66,7 @@ begin
   end if;
   if v_type is null or not exists (select 1 from private.flow_step_arguments() a where a.step_type = v_type) then
     return query select path || '.type', 'unknown_step',
-      format('%s is no step type; known are %s', coalesce(quote_literal(left(v_type, 80)), 'a missing type'),
+      format('%s is no step type; known are %s', coalesce(quote_literal(private.plain(v_type, 80)), 'a missing type'),
              (select string_agg(distinct a.step_type, ', ' order by a.step_type) from private.flow_step_arguments() a));
     return;
   end if;
@@ -96,7 +96,7 @@ begin
            end;
 
   return query
-    select path || '.args.' || left(k.key, 80), 'unknown_argument',
+    select path || '.args.' || private.plain(k.key, 80), 'unknown_argument',
            format('%s takes no argument of this name; it takes %s', v_type,
                   (select string_agg(a.argument, ', ') from private.flow_step_arguments() a where a.step_type = v_type))
       from jsonb_object_keys(v_args) k(key)
@@ -108,7 +108,7 @@ begin
   -- References may only look back.
   return query
     select distinct path || '.args', 'unknown_reference',
-           format('{{%s}} names no earlier step; known here are %s', left(r.expression, 80), array_to_string(v_known, ', '))
+           format('{{%s}} names no earlier step; known here are %s', private.plain(r.expression, 80), array_to_string(v_known, ', '))
       from jsonb_path_query(v_args, 'strict $.** ? (@.type() == "string")') s(value)
       cross join lateral regexp_matches(s.value #>> '{}', '\{\{\s*([^{}]*?)\s*\}\}', 'g') m(groups)
       cross join lateral (select m.groups[1] as expression) r
@@ -157,7 +157,7 @@ begin
     return;
   end if;
   return query
-    select left(k.key, 80), 'unknown_field', 'a flow has only the field steps'::text
+    select private.plain(k.key, 80), 'unknown_field', 'a flow has only the field steps'::text
       from jsonb_object_keys(definition) k(key) where k.key <> 'steps';
 
   for v_step in select s.value from jsonb_array_elements(v_steps) s(value) loop
@@ -175,7 +175,7 @@ begin
           format('another step is called %s already', v_name);
       end if;
       return query
-        select format('steps[%s].%s', v_index, left(k.key, 80)), 'unknown_field',
+        select format('steps[%s].%s', v_index, private.plain(k.key, 80)), 'unknown_field',
                'a step has only the fields name, type and args'::text
           from jsonb_object_keys(v_step) k(key) where k.key not in ('name', 'type', 'args');
       return query

@@ -63,7 +63,7 @@ begin
   end if;
   perform 1 from public.subscription_tiers t where t.tier = remove_tier.tier for update;
   if not found then
-    raise sqlstate 'PT404' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null'));
+    raise sqlstate 'PT404' using message = format('tier: there is no tier %s', coalesce(quote_literal(private.plain(tier, 40)), 'null'));
   end if;
   select count(*) into v_users from public.user_profiles p where p.tier = remove_tier.tier;
   if v_users > 0 then

@@ -9,7 +9,7 @@ as $$
 begin
   perform private.begin_admin_action('users.set_tier', user_id, reason);
   if not exists (select 1 from public.subscription_tiers t where t.tier = set_user_tier.tier) then
-    raise sqlstate 'PT400' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null')),
+    raise sqlstate 'PT400' using message = format('tier: there is no tier %s', coalesce(quote_literal(private.plain(tier, 40)), 'null')),
       hint = 'There are: ' || (select string_agg(t.tier, ', ' order by t.tier) from public.subscription_tiers t);
   end if;
   update public.user_profiles p set tier = set_user_tier.tier where p.user_id = set_user_tier.user_id;
@@ -28,7 +28,7 @@ begin
   perform private.begin_admin_action('users.set_role', user_id, reason);
   if role is null or role not in ('user', 'support', 'admin', 'owner') then
     raise sqlstate 'PT400' using message = format('role must be user, support, admin or owner, not %s',
-                                                  coalesce(quote_literal(left(role, 40)), 'null'));
+                                                  coalesce(quote_literal(private.plain(role, 40)), 'null'));
   end if;
   update public.user_profiles p set role = set_user_role.role where p.user_id = set_user_role.user_id;
   return private.user_summary(user_id);
@@ -61,7 +61,7 @@ begin
       case when (v_bad.range ->> 2)::boolean then ', or null for unlimited' else '' end, left(v_bad.value::text, 40)),
       hint = 'Nothing was changed.';
   elsif v_bad.key is not null then
-    raise sqlstate 'PT400' using message = format('limits.%s is not a limit', left(v_bad.key, 40)),
+    raise sqlstate 'PT400' using message = format('limits.%s is not a limit', private.plain(v_bad.key, 40)),
       hint = 'There are: ' || (select string_agg(k.key, ', ' order by k.key) from jsonb_object_keys(allowed) k(key));
   end if;
 end

@@ -54,7 +54,7 @@ begin
   end if;
   select * into v_set from private.export_datasets() d where d.dataset = export_user_data.dataset;
   if not found then
-    raise sqlstate 'PT400' using message = format('dataset: there is none called %s', quote_literal(left(dataset, 40))),
+    raise sqlstate 'PT400' using message = format('dataset: there is none called %s', quote_literal(private.plain(dataset, 40))),
       hint = 'Without a dataset the answer lists them.';
   elsif max is null or max not between 1 and 1000 then
     raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);

@@ -20,7 +20,7 @@
 --   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
 --   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
 --   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
--- source sql/functions/admission.sql sha256:d2fcb2c56d709dd354cdd9176ea8abe3fc529c5a7748fd2e122d645406edabdc
+-- source sql/functions/admission.sql sha256:8762e7c40c796d1d1a603f819557b07021938e0beadc5c11282c88d83d9531ad
 --   creates function private.next_accepted_at(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:5a9ce3e964f43aaf
 --   creates function private.limit_that_holds(timestamp with time zone[], timestamp with time zone, integer, integer, integer) shape:349d0995f7f1172f
 --   creates function private.accepted_lately(uuid, integer) shape:e71ffaf96f58d87a
@@ -37,7 +37,7 @@
 --   creates function public.enqueue_flow_execution(uuid, jsonb, text, timestamp with time zone, integer, text) shape:09dbb260d58c6267
 --   creates function private.raise_refusal(text, integer, integer) shape:9c8c5aade1386d41
 --   creates function public.enqueue_flow_executions(jsonb) shape:cb0745dee7e0fde2
--- source sql/functions/flow_validation.sql sha256:7f32fb060df3fbfbdf26ea7e934ede6ebe21eff047b3cc6d42d6e863076eedad
+-- source sql/functions/flow_validation.sql sha256:26c11bf944abc6b5a9c1583317628c6a966fc266851dd03e3c58cb463d9dbc0d
 --   creates function private.flow_step_arguments() shape:7fbb9b5e84e801e2
 --   creates function private.validate_flow_step(jsonb, text, text[]) shape:2fc57f4da08f1c35
 --   creates function private.is_integer_between(jsonb, bigint, bigint) shape:235f83cfc00f9fdc
@@ -97,6 +97,8 @@
 --   creates function private.prune_idempotency_keys(integer) shape:6f6d20b3f18c58d9
 --   creates function private.prune_processors() shape:7264d89dfa245e46
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
+-- source sql/functions/messages.sql sha256:3ce901ce78978ae689851416ae58dbcd57bba95a36ae7e5bf94a1d3a6f38a667
+--   creates function private.plain(text, integer) shape:d6222ac9e61b783b
 -- source sql/functions/partitions.sql sha256:bbdbf6872093c0387c4861cc16435069116004ec0a18aea8d531d49e15659254
 --   creates function private.partitions_of(text) shape:54fe9f2be6e2d551
 --   creates function private.make_partition(text, timestamp with time zone, timestamp with time zone) shape:aed7f6c66e9652f5
@@ -164,14 +166,14 @@
 --   creates function public.get_user(uuid, text) shape:9ae7bee480e0c697
 --   creates function public.get_user_executions(uuid, text, timestamp with time zone, integer) shape:bd531ed539846c11
 --   creates function public.get_user_activity(uuid, text, timestamp with time zone, integer) shape:d3a83b9fdd4d0ee0
--- source sql/functions/tiers.sql sha256:19523c447e7d7ad474e9ba18cdec242f9178afd70326b4704881c8f1cdd79d9c
+-- source sql/functions/tiers.sql sha256:68fe9bf43a8c2ee76d3c8ab341114612db87d54a146f1dea27b6896e1a85f650
 --   creates function public.set_tier(text, jsonb, text) shape:93f3820c1bdc3481
 --   creates function public.remove_tier(text, text) shape:afecc28a7f3a12dc
 -- source sql/functions/usage.sql sha256:50ff5fd775edb199154d055b246c0a011c1a5df73e61f2164937d309e0f5c0b1
 --   creates function private.usage_of(uuid) shape:4f3c04b383ecf425
 --   creates function public.get_my_usage() shape:14e0ef03c63a6b4d
 --   creates function public.get_usage_by_tier() shape:c5df4c9edc608db8
--- source sql/functions/user_admin.sql sha256:7bbe01206aeb3c3bbbcfdab47b8400a92a16ff24c31ccf5c216994a44c0ebc43
+-- source sql/functions/user_admin.sql sha256:5d03bca84cea663d6fd513a47102395de9f10c56caaf8f0b3ef62b1717cdfda8
 --   creates function public.set_user_tier(uuid, text, text) shape:b120f442e064fa21
 --   creates function public.set_user_role(uuid, text, text) shape:b37dd96bff97f113
 --   creates function private.check_limits(jsonb, jsonb) shape:98fab85766c11cb2
@@ -187,7 +189,7 @@
 --   creates function private.erase_user(uuid, integer) shape:0764b1803f3e5b49
 --   creates function private.erase_history(integer) shape:6f6d20b3f18c58d9
 --   creates function public.delete_user(uuid, text) shape:5880fade48623a17
--- source sql/functions/user_export.sql sha256:897474dfc1dc4fa4648fa26d006b7a2ca853ed51993ff7ef1a4fdcdb74a9dd9e
+-- source sql/functions/user_export.sql sha256:c20ea6628d565e3a8e1997bd9654e618aa20e25a03a71f405e93dfb8292a5be8
 --   creates function private.export_datasets() shape:88c325640609acd6
 --   creates function public.export_user_data(uuid, text, jsonb, integer) shape:f302dd837bb9fd8d
 -- source sql/functions/users.sql sha256:26e5c9b4a6ab5d4f59e76342186a23c5a93f7ecb1e46939e4934bc396faf03bd
@@ -252,6 +254,7 @@
 --   creates policy "users read their own" on public.command_history
 -- source sql/policies/context_snapshots.sql sha256:1eb09134d99f914bb990f3f030c6ef256cdf38ad687705ddf23edcb0f42084a6
 --   creates policy "users read their own" on public.context_snapshots
+-- source sql/policies/database.sql sha256:1706b5cc2e8d5e762d5439383f9e12902f3e2b6817a4be94da1e6655b11c9c24
 -- source sql/policies/dead_letters.sql sha256:cd00b3f1912813285b6c36753c4d19a5597ebcb3941e159db62e4c071f50db71
 --   creates policy "users read their own" on public.dead_letters
 -- source sql/policies/error_reports.sql sha256:4e881c621a916ec8c489ab886dbb398b0fbee5a2f0f3664717ed0a19b515d3f3
@@ -701,7 +704,7 @@ as $$
     when priority is null or priority not between -100 and 100
       then format('priority must be an integer from -100 to 100, not %s', coalesce(priority::text, 'null'))
     when on_limit is null or on_limit not in ('refuse', 'defer')
-      then format('on_limit must be refuse or defer, not %s', coalesce(quote_literal(left(on_limit, 40)), 'null'))
+      then format('on_limit must be refuse or defer, not %s', coalesce(quote_literal(private.plain(on_limit, 40)), 'null'))
   end
 $$;
 comment on function private.check_enqueue_arguments(jsonb, text, timestamptz, integer, text) is
@@ -1453,7 +1456,7 @@ begin
   end if;
   if v_type is null or not exists (select 1 from private.flow_step_arguments() a where a.step_type = v_type) then
     return query select path || '.type', 'unknown_step',
-      format('%s is no step type; known are %s', coalesce(quote_literal(left(v_type, 80)), 'a missing type'),
+      format('%s is no step type; known are %s', coalesce(quote_literal(private.plain(v_type, 80)), 'a missing type'),
              (select string_agg(distinct a.step_type, ', ' order by a.step_type) from private.flow_step_arguments() a));
     return;
   end if;
@@ -1483,7 +1486,7 @@ begin
            end;
 
   return query
-    select path || '.args.' || left(k.key, 80), 'unknown_argument',
+    select path || '.args.' || private.plain(k.key, 80), 'unknown_argument',
            format('%s takes no argument of this name; it takes %s', v_type,
                   (select string_agg(a.argument, ', ') from private.flow_step_arguments() a where a.step_type = v_type))
       from jsonb_object_keys(v_args) k(key)
@@ -1495,7 +1498,7 @@ begin
   -- References may only look back.
   return query
     select distinct path || '.args', 'unknown_reference',
-           format('{{%s}} names no earlier step; known here are %s', left(r.expression, 80), array_to_string(v_known, ', '))
+           format('{{%s}} names no earlier step; known here are %s', private.plain(r.expression, 80), array_to_string(v_known, ', '))
       from jsonb_path_query(v_args, 'strict $.** ? (@.type() == "string")') s(value)
       cross join lateral regexp_matches(s.value #>> '{}', '\{\{\s*([^{}]*?)\s*\}\}', 'g') m(groups)
       cross join lateral (select m.groups[1] as expression) r
@@ -1544,7 +1547,7 @@ begin
     return;
   end if;
   return query
-    select left(k.key, 80), 'unknown_field', 'a flow has only the field steps'::text
+    select private.plain(k.key, 80), 'unknown_field', 'a flow has only the field steps'::text
       from jsonb_object_keys(definition) k(key) where k.key <> 'steps';
 
   for v_step in select s.value from jsonb_array_elements(v_steps) s(value) loop
@@ -1562,7 +1565,7 @@ begin
           format('another step is called %s already', v_name);
       end if;
       return query
-        select format('steps[%s].%s', v_index, left(k.key, 80)), 'unknown_field',
+        select format('steps[%s].%s', v_index, private.plain(k.key, 80)), 'unknown_field',
                'a step has only the fields name, type and args'::text
           from jsonb_object_keys(v_step) k(key) where k.key not in ('name', 'type', 'args');
       return query
@@ -2639,6 +2642,21 @@ revoke execute on function private.prune_idempotency_keys(integer) from public;
 revoke execute on function private.prune_processors() from public;
 revoke execute on function public.maintain_queue() from public, anon, authenticated, service_role;
 grant execute on function public.maintain_queue() to service_role;
+
+-- sql/functions/messages.sql
+-- What a caller wrote, in a message to them.
+
+create or replace function private.plain(value text, most integer) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), most)
+$$;
+comment on function private.plain(text, integer) is
+'The beginning of a text without control characters. The API puts a refusal''s message into the first line of its answer, so a line break in it would let a caller write the lines after it.';
+
+revoke execute on function private.plain(text, integer) from public;
 
 -- sql/functions/partitions.sql
 -- Partitions are made ahead and dropped whole. Whatever takes a lock on a table that is in use gives way after 200 ms
@@ -4531,7 +4549,7 @@ begin
   end if;
   perform 1 from public.subscription_tiers t where t.tier = remove_tier.tier for update;
   if not found then
-    raise sqlstate 'PT404' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null'));
+    raise sqlstate 'PT404' using message = format('tier: there is no tier %s', coalesce(quote_literal(private.plain(tier, 40)), 'null'));
   end if;
   select count(*) into v_users from public.user_profiles p where p.tier = remove_tier.tier;
   if v_users > 0 then
@@ -4682,7 +4700,7 @@ as $$
 begin
   perform private.begin_admin_action('users.set_tier', user_id, reason);
   if not exists (select 1 from public.subscription_tiers t where t.tier = set_user_tier.tier) then
-    raise sqlstate 'PT400' using message = format('tier: there is no tier %s', coalesce(quote_literal(left(tier, 40)), 'null')),
+    raise sqlstate 'PT400' using message = format('tier: there is no tier %s', coalesce(quote_literal(private.plain(tier, 40)), 'null')),
       hint = 'There are: ' || (select string_agg(t.tier, ', ' order by t.tier) from public.subscription_tiers t);
   end if;
   update public.user_profiles p set tier = set_user_tier.tier where p.user_id = set_user_tier.user_id;
@@ -4701,7 +4719,7 @@ begin
   perform private.begin_admin_action('users.set_role', user_id, reason);
   if role is null or role not in ('user', 'support', 'admin', 'owner') then
     raise sqlstate 'PT400' using message = format('role must be user, support, admin or owner, not %s',
-                                                  coalesce(quote_literal(left(role, 40)), 'null'));
+                                                  coalesce(quote_literal(private.plain(role, 40)), 'null'));
   end if;
   update public.user_profiles p set role = set_user_role.role where p.user_id = set_user_role.user_id;
   return private.user_summary(user_id);
@@ -4734,7 +4752,7 @@ begin
       case when (v_bad.range ->> 2)::boolean then ', or null for unlimited' else '' end, left(v_bad.value::text, 40)),
       hint = 'Nothing was changed.';
   elsif v_bad.key is not null then
-    raise sqlstate 'PT400' using message = format('limits.%s is not a limit', left(v_bad.key, 40)),
+    raise sqlstate 'PT400' using message = format('limits.%s is not a limit', private.plain(v_bad.key, 40)),
       hint = 'There are: ' || (select string_agg(k.key, ', ' order by k.key) from jsonb_object_keys(allowed) k(key));
   end if;
 end
@@ -5059,7 +5077,7 @@ begin
   end if;
   select * into v_set from private.export_datasets() d where d.dataset = export_user_data.dataset;
   if not found then
-    raise sqlstate 'PT400' using message = format('dataset: there is none called %s', quote_literal(left(dataset, 40))),
+    raise sqlstate 'PT400' using message = format('dataset: there is none called %s', quote_literal(private.plain(dataset, 40))),
       hint = 'Without a dataset the answer lists them.';
   elsif max is null or max not between 1 and 1000 then
     raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', max);
@@ -5349,6 +5367,16 @@ grant select on public.context_snapshots to authenticated, service_role;
 drop policy if exists "users read their own" on public.context_snapshots;
 create policy "users read their own" on public.context_snapshots
 for select to authenticated using ((select auth.uid()) = user_id);
+
+-- sql/policies/database.sql
+-- Let in: nobody makes temporary objects through the API.
+-- Denied: every API role, because types are looked up among temporary objects first, also where a function pins its
+-- search_path to nothing: who makes them in a session could have our functions run theirs.
+do $$
+begin
+  execute format('revoke temporary on database %I from public, anon, authenticated, service_role', current_database());
+end
+$$;
 
 -- sql/policies/dead_letters.sql
 -- Let in: a user, reading their own. The queue functions write; the service role may do all.

@@ -1,8 +1,7 @@
 """Hostile values in every argument of every function that a signed-in caller may execute.
 
-Functions and arguments come from the catalogs. They are called by a user and, since most functions
-refuse one before they look at anything, by an owner. No answer is a 5xx, nothing of anybody else
-changes, and no object appears or goes.
+Functions and arguments come from the catalogs. They are called by those whom they let in. No answer
+is a 5xx, nothing of anybody else changes, and no object appears or goes.
 """
 
 from __future__ import annotations
@@ -82,17 +81,30 @@ def everything(world: World, victim: Person) -> list[tuple[Any, ...]]:
     return found
 
 
-def documents(text: str) -> list[Any]:
-    """The text in JSON: as a value, a key, inside a list, and as all parts of a flow."""
-    step = {"name": text, "type": text, "args": {text: text}}
-    return [text, {text: text}, [text], {"steps": [step]}]
+def values_of(text: str, name: str, kind: str) -> list[Any]:
+    """The text itself; for JSON also as a key and in a list; for a flow as each part of it."""
+    if kind != "jsonb":
+        return [text]
+    if name != "definition" or len(text) > 1000:
+        return [text, {text: text}, [text]]
+    step = {"name": "rows", "type": "transform", "args": {"template": "x"}}
+    return [
+        text,
+        {"steps": [step], text: text},
+        {"steps": [{**step, "name": text}]},
+        {"steps": [{**step, "type": text}]},
+        {"steps": [{**step, text: text}]},
+        {"steps": [{**step, "args": {"template": "x", text: text}}]},
+        {"steps": [{**step, "args": {"template": "{{" + text + "}}"}}]},
+    ]
 
 
 def try_value(world: World, target: Target, value: Any) -> list[str]:
     """Calls it with otherwise good arguments; what came of it where that is a 5xx."""
     rule = world.rules.functions[target.function.title]
     wrong = []
-    for role in ("user", "owner"):
+    # A user is refused what needs a permission, whatever the value.
+    for role in ("user", "owner") if rule.of_signed_in() else ("owner",):
         caller = world.person(role=role)
         user = world.person() if rule.permission else caller
         arguments = dict(world.samples(user.id).values(rule.call or {}))
@@ -108,7 +120,7 @@ def try_all(world: World, targets: list[Target], text: str) -> list[str]:
     return [
         problem
         for target in targets
-        for value in (documents(text) if target.kind == "jsonb" else [text])
+        for value in values_of(text, target.argument, target.kind)
         for problem in try_value(world, target, value)
     ]
 
@@ -149,3 +161,38 @@ def test_json_nested_deeply_is_refused_as_bad_input(world: World, targets: list[
                 headers={"Content-Type": "application/json"},
             )
             assert answer.status_code < 500, f"{target}: {answer.text[:300]}"
+
+
+@pytest.mark.parametrize("text", [*TEXTS.values(), LONG, NUL], ids=[*TEXTS, "long", "nul"])
+def test_a_hostile_text_in_a_row_is_only_a_value(world: World, text: str) -> None:
+    columns = world.database.execute(
+        "select c.relname, a.attname, format_type(a.atttypid, null)"
+        "  from pg_attribute a join pg_class c on c.oid = a.attrelid"
+        " where c.relnamespace = 'public'::regnamespace and a.attnum > 0 and not a.attisdropped"
+        "   and has_column_privilege('authenticated', c.oid, a.attnum, 'insert')"
+    ).fetchall()
+    assert columns
+    for table, column, kind in columns:
+        sample = world.rules.tables[table].sample
+        assert sample
+        for value in values_of(text, column, kind):
+            person = world.person()
+            row = {**world.samples(person.id).values(sample), column: value}
+            answer = world.ask("POST", f"/{table}", person.token, json=row)
+            assert answer.status_code < 500, f"{table}.{column}: {answer.text[:300]}"
+
+
+def test_line_breaks_in_a_value_do_not_reach_the_status_line(
+    world: World, attacker: Person
+) -> None:
+    forged = "x\r\nSet-Cookie: a=b\r\n\r\nHTTP/1.1 200 OK"
+    answer = world.ask(
+        "POST",
+        "/rpc/enqueue_flow_execution",
+        attacker.token,
+        direct=True,
+        json={"flow_id": attacker.flow_id, "on_limit": forged},
+    )
+    assert answer.status_code == 400
+    assert "set-cookie" not in answer.headers
+    assert "x??Set-Cookie: a=b" in answer.reason_phrase
