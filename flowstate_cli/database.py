@@ -1,4 +1,4 @@
-"""The direct connection to Postgres, which only `flowstate db …` and `doctor` open."""
+"""The direct connection to Postgres, which only `flowstate db …`, `policies` and `doctor` open."""
 
 from __future__ import annotations
 
