@@ -103,6 +103,8 @@ returns table (
 language plpgsql
 security definer
 set search_path = ''
+-- As in list_my_executions: in the order of the index, whoever it is.
+set enable_sort = off
 as $$
 #variable_conflict use_column
 begin

@@ -99,6 +99,8 @@
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
 -- source sql/functions/messages.sql sha256:3ce901ce78978ae689851416ae58dbcd57bba95a36ae7e5bf94a1d3a6f38a667
 --   creates function private.plain(text, integer) shape:d6222ac9e61b783b
+-- source sql/functions/my_executions.sql sha256:a8b2f926f667b5f95bf5bac49b482a6b12696822e453132b3bc1c57da2e8bf51
+--   creates function public.list_my_executions(timestamp with time zone, integer) shape:700e7bd4dffaa6a1
 -- source sql/functions/partitions.sql sha256:bbdbf6872093c0387c4861cc16435069116004ec0a18aea8d531d49e15659254
 --   creates function private.partitions_of(text) shape:54fe9f2be6e2d551
 --   creates function private.make_partition(text, timestamp with time zone, timestamp with time zone) shape:aed7f6c66e9652f5
@@ -160,7 +162,7 @@
 -- source sql/functions/status.sql sha256:5466a0eb8f8032a7b2eda1c239aedfdfd81b53962b2788e6f92ccad61ccf65b2
 --   creates function public.get_flow_execution_status(uuid) shape:d4436ca31e8c4b4e
 --   creates function public.get_queue_status() shape:14e0ef03c63a6b4d
--- source sql/functions/support.sql sha256:1f76dcd57db699e2a6584c65a7c3a2e630fa643af5991e1faa08ff65961efebe
+-- source sql/functions/support.sql sha256:8a2c895d9948dcc859e850baa6f74092f34e47af06e2b4606cc42b24e351ec3f
 --   creates function public.list_users(text, text, text, text, uuid, integer) shape:336229630e2102ca
 --   creates function private.begin_support_read(text, uuid, text, text) shape:7b71d155822f2242
 --   creates function public.get_user(uuid, text) shape:9ae7bee480e0c697
@@ -203,8 +205,8 @@
 --   creates function private.wake_workers() shape:db165b522d93e309
 -- source sql/views/effective_limits.sql sha256:4731b61e0e1ceafbb3a57179f540727b6318f8e3aeebcb29c7651c0f58f196cb
 --   creates view private.effective_limits shape:0843298fcc0d93e6
--- source sql/views/flow_executions.sql sha256:3194d3eea1aaf1f90535b8be1c82f858d8eaf7361209b5d2ae6b6a95b798c6cb
---   creates view public.flow_executions shape:a67b3d36e665517a
+-- source sql/views/flow_executions.sql sha256:d76690bbee892f5540266186cf41bb551147eaddf0b5f4c3c6b149b800016f09
+--   creates view public.flow_executions shape:76db9b0957339a11
 -- source sql/indexes/flow_execution_queue.sql sha256:235c5e1b7fc7a1697c22accb7847e0803ccd9c557ef8b5466c828d7cfa4b312c
 --   creates index public.flow_execution_queue_heads shape:1203f4317ce26b88
 --   creates index public.flow_execution_queue_scheduled shape:99949544aa77e52f
@@ -2658,6 +2660,58 @@ comment on function private.plain(text, integer) is
 
 revoke execute on function private.plain(text, integer) from public;
 
+-- sql/functions/my_executions.sql
+-- A user's own executions, page by page.
+
+create or replace function public.list_my_executions(before timestamptz default null, max integer default 50)
+returns table (
+  execution_id uuid, flow_id uuid, flow_name text, state text, attempt integer, priority smallint,
+  run_at timestamptz, queued_at timestamptz, started_at timestamptz, finished_at timestamptz,
+  instance_id uuid, error jsonb, result jsonb
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+-- A page is read in the order of the index. Postgres underestimates who has a long history, and would sort all of it.
+set enable_sort = off
+as $$
+#variable_conflict use_column
+declare
+  v_user uuid := auth.uid();
+begin
+  if v_user is null then
+    raise sqlstate 'PT401' using message = 'list_my_executions answers the signed-in user, and nobody is signed in',
+      hint = 'Call it with a user''s access token; get_user_executions has those of others.';
+  elsif list_my_executions.max is null or list_my_executions.max not between 1 and 1000 then
+    raise sqlstate 'PT400' using message = format('max must be an integer from 1 to 1000, not %s', coalesce(list_my_executions.max::text, 'null'));
+  end if;
+  return query
+    (select q.id, q.flow_id, f.name, q.state, q.attempt, q.priority, q.run_at, q.queued_at, q.started_at,
+            null::timestamptz, q.instance_id, q.last_error, null::jsonb
+       from public.flow_execution_queue q
+       join public.flows f on f.id = q.flow_id
+      where q.user_id = v_user and list_my_executions.before is null
+      order by q.queued_at desc
+      limit list_my_executions.max)
+    union all
+    (select l.execution_id, l.flow_id, l.flow_name, l.outcome, l.attempt, l.priority, null::timestamptz, l.queued_at,
+            l.started_at, l.finished_at, l.instance_id, l.error, l.result
+       from public.execution_logs l
+      where l.user_id = v_user and l.is_final
+        and l.finished_at < coalesce(list_my_executions.before, 'infinity')
+      order by l.finished_at desc
+      limit list_my_executions.max)
+    limit list_my_executions.max;
+end
+$$;
+comment on function public.list_my_executions(timestamptz, integer) is
+'Your executions: live ones first, then past ones, latest first. For the next page, before is the last finished_at; infinity when all of the page was live.';
+
+revoke execute on function public.list_my_executions(timestamptz, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.list_my_executions(timestamptz, integer) to authenticated, service_role;
+
 -- sql/functions/partitions.sql
 -- Partitions are made ahead and dropped whole. Whatever takes a lock on a table that is in use gives way after 200 ms
 -- (nobody waits longer than that for housekeeping) and is done by a later call.
@@ -4411,6 +4465,8 @@ returns table (
 language plpgsql
 security definer
 set search_path = ''
+-- As in list_my_executions: in the order of the index, whoever it is.
+set enable_sort = off
 as $$
 #variable_conflict use_column
 begin
@@ -5223,41 +5279,62 @@ revoke all on private.effective_limits from public, anon, authenticated, service
 -- Live and past executions as one list, for Studio and the API. Row security of the tables beneath applies.
 create or replace view public.flow_executions
 with (security_invoker = true) as
+-- The last attempts are picked outside the union: a condition within would keep Postgres from reading the past in the
+-- order of an index, and a page would cost as much as the whole history of its user.
 select
-    q.id as execution_id,
-    q.user_id,
-    q.flow_id,
-    f.name as flow_name,
-    q.state,
-    q.attempt,
-    q.priority,
-    q.run_at,
-    q.queued_at,
-    q.started_at,
-    null::timestamptz as finished_at,
-    q.instance_id,
-    q.last_error as error,
-    null::jsonb as result
-from public.flow_execution_queue as q
-inner join public.flows as f on q.flow_id = f.id
-union all
-select
-    l.execution_id,
-    l.user_id,
-    l.flow_id,
-    l.flow_name,
-    l.outcome as state,
-    l.attempt,
-    l.priority,
-    null::timestamptz as run_at,
-    l.queued_at,
-    l.started_at,
-    l.finished_at,
-    l.instance_id,
-    l.error,
-    l.result
-from public.execution_logs as l
-where l.is_final;
+    e.execution_id,
+    e.user_id,
+    e.flow_id,
+    e.flow_name,
+    e.state,
+    e.attempt,
+    e.priority,
+    e.run_at,
+    e.queued_at,
+    e.started_at,
+    e.finished_at,
+    e.instance_id,
+    e.error,
+    e.result
+from (
+    select
+        q.id as execution_id,
+        q.user_id,
+        q.flow_id,
+        f.name as flow_name,
+        q.state,
+        q.attempt,
+        q.priority,
+        q.run_at,
+        q.queued_at,
+        q.started_at,
+        null::timestamptz as finished_at,
+        q.instance_id,
+        q.last_error as error,
+        null::jsonb as result,
+        true as is_final
+    from public.flow_execution_queue as q
+    inner join public.flows as f on q.flow_id = f.id
+    union all
+    select
+        l.execution_id,
+        l.user_id,
+        l.flow_id,
+        l.flow_name,
+        l.outcome as state,
+        l.attempt,
+        l.priority,
+        null::timestamptz as run_at,
+        l.queued_at,
+        l.started_at,
+        l.finished_at,
+        l.instance_id,
+        l.error,
+        l.result,
+        l.is_final
+    from public.execution_logs as l
+) as e
+where e.is_final;
 comment on view public.flow_executions is 'Every execution once: live ones from the queue, past ones from their last attempt.';
 
 revoke all on public.flow_executions from public, anon, authenticated, service_role;
