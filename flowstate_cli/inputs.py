@@ -110,6 +110,16 @@ def read_document(path: str, field: str) -> dict[str, Any]:
     return _an_object(value, field)
 
 
+def read_secret_object(path: str, field: str) -> dict[str, Any]:
+    """A JSON object from a file, or from stdin for `-`, of which no error repeats anything."""
+    raw = _read(path, field)
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        raise BadInputError(f"{_name(path)} is not JSON.", field=field) from None
+    return _an_object(value, field)
+
+
 def read_lines(path: str, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each line of a JSON Lines file, one object a line; `-` is stdin.
 

@@ -17,6 +17,7 @@ from flowstate_cli.commands import (
     policies,
     queue,
     tiers,
+    tokens,
     users,
     worker,
 )
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 for command in (up, down, status, reset):
     app.command(rich_help_panel="Local stack")(command)
-for group in (db.app, policies.app, worker.app, instances.app):
+for group in (db.app, policies.app, worker.app, instances.app, tokens.app):
     app.add_typer(group, rich_help_panel="Operate")
 app.command(rich_help_panel="Operate")(doctor)
 app.command(rich_help_panel="Operate")(demo)

@@ -27,10 +27,11 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "audit log", "audit verify", "db check", "db compile", "db push", "demo", "doctor", "down",
         "enqueue", "flows create", "flows list", "flows show", "flows validate", "instances add",
         "instances list", "logs", "policies check", "queue cancel", "queue list", "queue show",
-        "queue status", "reset", "status", "tiers list", "tiers remove", "tiers set", "up", "usage",
-        "users create", "users delete", "users export", "users list", "users override",
-        "users resume", "users sessions", "users set-role", "users set-tier", "users show",
-        "users suspend", "worker run",
+        "queue status", "reset", "status", "tiers list", "tiers remove", "tiers set",
+        "tokens connect", "tokens disconnect", "tokens new-key", "tokens rotate-keys",
+        "tokens status", "up", "usage", "users create", "users delete", "users export",
+        "users list", "users override", "users resume", "users sessions", "users set-role",
+        "users set-tier", "users show", "users suspend", "worker run",
     ]  # fmt: skip
 
 
@@ -55,7 +56,16 @@ def test_every_option_and_argument_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["down", "queue cancel", "reset", "tiers remove", "tiers set", "users delete", "users suspend"],
+    [
+        "down",
+        "queue cancel",
+        "reset",
+        "tokens disconnect",
+        "tiers remove",
+        "tiers set",
+        "users delete",
+        "users suspend",
+    ],
 )
 def test_what_destroys_can_be_confirmed_beforehand(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
