@@ -7,6 +7,7 @@ import pty
 import secrets
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from supabase import Client, create_client
 from flowstate_cli.api import Api, Row
 from flowstate_local import LocalStack
 
-from .conftest import FlowState, Person
+from .conftest import FlowState, Person, until
 
 PASSWORD = "correct horse battery"
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -96,8 +97,13 @@ def started(
             process.kill()
 
 
-def on_a_terminal(flowstate: FlowState, *arguments: str, typed: Sequence[str]) -> tuple[int, str]:
-    """Exit code and stderr of a command at a terminal. A line is typed at each colon it says."""
+def on_a_terminal(
+    flowstate: FlowState, *arguments: str, typed: Sequence[str], hidden: bool = False
+) -> tuple[int, str]:
+    """Exit code and stderr of a command at a terminal. A line is typed at each colon it says.
+
+    `hidden`: once it has switched the echo off, as that throws away what was typed before.
+    """
     ours, theirs = pty.openpty()
     said = ""
     try:
@@ -108,6 +114,8 @@ def on_a_terminal(flowstate: FlowState, *arguments: str, typed: Sequence[str]) -
                     said += character
                     if said.endswith(":"):
                         break
+                if hidden:
+                    until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "no echo")
                 os.write(ours, f"{line}\n".encode())
             said += process.stderr.read()
             return process.wait(60), said

@@ -46,8 +46,9 @@ def test_a_password_from_stdin_is_not_shown(flowstate: FlowState, stack: LocalSt
 
 def test_a_password_is_typed_twice_on_a_terminal(flowstate: FlowState, stack: LocalStack) -> None:
     email = address()
-    code, said = people.on_a_terminal(flowstate, "users", "create", email, "--password-stdin",
-                                      typed=[people.PASSWORD] * 2)  # fmt: skip
+    command = ("users", "create", email, "--password-stdin")
+    twice = [people.PASSWORD] * 2
+    code, said = people.on_a_terminal(flowstate, *command, typed=twice, hidden=True)
     assert code == 0
     assert people.PASSWORD not in said
     people.signed_in(stack, Person("", email))
