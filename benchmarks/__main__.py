@@ -12,7 +12,7 @@ import traceback
 
 from benchmarks import report
 
-NAMES = ("worker_cycle", "simulated", "claim_finish", "memory", "idle")
+NAMES = ("worker_cycle", "simulated", "claim_finish", "enqueue", "memory", "idle")
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ security definer
 set search_path = ''
 as $$
 declare
+  v_now constant timestamptz := clock_timestamp();
   v_user uuid := auth.uid();
   v_row public.flow_execution_queue;
   v_owner uuid;
@@ -49,6 +50,11 @@ begin
     from public.flows f, private.user_queue u
    where f.id = v_row.flow_id and u.user_id = v_row.user_id;
   delete from public.flow_execution_queue q where q.id = v_row.id;
+  if v_row.state = 'scheduled' then
+    -- One that was deferred and whose moment has not come gives its place back.
+    delete from public.rate_limit_tracking t
+     where t.user_id = v_row.user_id and t.execution_id = v_row.id and t.accepted_at > v_now;
+  end if;
   if v_row.state = 'available' then
     update private.user_queue u set available = u.available - 1 where u.user_id = v_row.user_id;
   end if;

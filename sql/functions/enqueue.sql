@@ -25,48 +25,48 @@ begin
   if v_problem is not null then
     raise sqlstate 'PT400' using message = v_problem, hint = 'Nothing was queued. Correct the argument and call again.';
   end if;
-  if not exists (select 1 from public.flows f where f.id = enqueue_flow_execution.flow_id and f.user_id = v_user) then
-    raise sqlstate 'PT404' using message = format('flow_id: you have no flow %s', flow_id),
-      hint = 'List your flows to find its id.';
-  end if;
-
   select * into v_result
     from private.admit_executions(array[flow_id], array[input], array[idempotency_key], array[run_at],
-                                  array[priority], array[on_limit]);
+                                  array[priority], array[on_limit], v_user);
   if v_result.refused is null then
     return jsonb_build_object('execution_id', v_result.execution_id, 'state', v_result.state,
                               'run_at', v_result.run_at, 'duplicate', v_result.duplicate);
+  elsif v_result.refused = 'unknown_flow' then
+    raise sqlstate 'PT404' using message = format('flow_id: you have no flow %s', flow_id),
+      hint = 'List your flows to find its id.';
+  elsif v_result.refused = 'suspended' then
+    raise sqlstate 'PT403' using message = 'your account is suspended: nothing is queued',
+      hint = 'Your data stays readable. Ask support.';
+  elsif v_result.refused = 'flow_disabled' then
+    raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
   end if;
-  perform private.raise_refusal(v_result.refused, v_result.limit_count, v_result.retry_after_seconds);
+  perform private.raise_limit_reached(v_result.refused, v_result.limit_count, v_result.limit_seconds,
+                                      v_result.retry_after_seconds);
   return null;
 end
 $$;
 comment on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text) is
 'Queues a run of one of your flows. 429 with Retry-After when a limit is reached; on_limit = defer schedules it instead.';
 
-create or replace function private.raise_refusal(refused text, limit_count integer, retry_after_seconds integer)
-returns void
+create or replace function private.raise_limit_reached(
+  refused text, limit_count integer, limit_seconds integer, retry_after_seconds integer
+) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_window text := replace(refused, '_limit', '');
+  v_window constant text := replace(refused, '_limit', '');
 begin
-  if refused = 'suspended' then
-    raise sqlstate 'PT403' using message = 'your account is suspended: nothing is queued',
-      hint = 'Your data stays readable. Ask support.';
-  elsif refused = 'flow_disabled' then
-    raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
-  elsif refused = 'unknown_flow' then
-    raise sqlstate 'PT404' using message = 'flow_id: no such flow', hint = 'List your flows to find its id.';
-  end if;
   -- PostgREST sends this as status 429 with these headers.
   raise sqlstate 'PGRST' using
     message = jsonb_build_object(
       'code', 'PT429',
-      'message', format('your limit of %s executions per %s is reached', limit_count, v_window),
-      'details', jsonb_build_object('window', v_window, 'limit', limit_count, 'remaining', 0,
-                                    'retry_after_seconds', retry_after_seconds)::text,
+      'message', format('%s limit of %s executions per %s is reached',
+                        case when v_window like 'flow%' then 'the flow''s' else 'your' end, limit_count,
+                        case limit_seconds when 3600 then 'hour' when 86400 then 'day' when 2592000 then '30 days'
+                                           else limit_seconds || ' s' end),
+      'details', jsonb_build_object('window', v_window, 'window_seconds', limit_seconds, 'limit', limit_count,
+                                    'remaining', 0, 'retry_after_seconds', retry_after_seconds)::text,
       'hint', format('Try again in %s s, or pass on_limit = defer to have it scheduled for then.', retry_after_seconds)
     )::text,
     detail = jsonb_build_object(
@@ -74,17 +74,17 @@ begin
       'headers', jsonb_build_object(
         'Retry-After', retry_after_seconds::text,
         'RateLimit', format('"%s";r=0;t=%s', v_window, retry_after_seconds),
-        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count,
-                                   case v_window when 'hour' then 3600 when 'day' then 86400 else 2592000 end))
+        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count, limit_seconds))
     )::text;
 end
 $$;
-comment on function private.raise_refusal(text, integer, integer) is 'Turns a refusal into the HTTP error a client sees.';
+comment on function private.raise_limit_reached(text, integer, integer, integer) is
+'Answers 429; the header fields are those of draft-ietf-httpapi-ratelimit-headers-11.';
 
 create or replace function public.enqueue_flow_executions(items jsonb)
 returns table (
   item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
-  refused text, retry_after_seconds integer
+  refused text, limit_count integer, retry_after_seconds integer
 )
 language plpgsql
 security definer
@@ -106,9 +106,7 @@ begin
                       when e.value ->> 'flow_id' is null
                            or e.value ->> 'flow_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                         then 'flow_id must be a uuid'
-                      when jsonb_typeof(coalesce(e.value -> 'priority', '0')) <> 'number'
-                        then 'priority must be an integer from -100 to 100'
-                      when not private.is_integer_between(coalesce(e.value -> 'priority', '0'), -100, 100)
+                      when e.value ? 'priority' and not private.is_integer_between(e.value -> 'priority', -100, 100)
                         then 'priority must be an integer from -100 to 100'
                       else private.check_enqueue_arguments(
                         coalesce(e.value -> 'input', '{}'), e.value ->> 'idempotency_key',
@@ -124,7 +122,7 @@ begin
   end if;
 
   return query
-  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.retry_after_seconds
+  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.limit_count, a.retry_after_seconds
     from (select array_agg((e.value ->> 'flow_id')::uuid order by e.n) as flow_ids,
                  array_agg(coalesce(e.value -> 'input', '{}') order by e.n) as inputs,
                  array_agg(e.value ->> 'idempotency_key' order by e.n) as idempotency_keys,
@@ -143,7 +141,7 @@ $$;
 comment on function public.enqueue_flow_executions(jsonb) is
 'Queues up to 1,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
 
-revoke execute on function private.raise_refusal(text, integer, integer) from public;
+revoke execute on function private.raise_limit_reached(text, integer, integer, integer) from public;
 revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
 from public, anon, authenticated, service_role;
 grant execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)

@@ -44,35 +44,31 @@ set search_path = ''
 as $$
 declare
   v_window constant interval := make_interval(secs => seconds);
-  v_spans tstzmultirange;
+  v_runs constant bigint := counted - most + 1;
+  v_firsts timestamptz[];
+  v_lasts timestamptz[];
 begin
-  -- Every run of `most` acceptances that fit into one window closes the time in which one more would fit as well: from
+  -- Every run of `most` acceptances that fits into one window closes the time in which one more would overflow it: from
   -- the window's length before its last to the window's length after its first. There are as many runs as acceptances
   -- that are too many, so both ends of the row of acceptances are read, and not what lies between.
   if closed_spans.flow_id is null then
-    select range_agg(tstzrange(l.accepted_at - v_window, f.accepted_at + v_window, '()')) into v_spans
-      from (select t.accepted_at, row_number() over (order by t.accepted_at) as n
-              from public.rate_limit_tracking t
-             where t.user_id = closed_spans.user_id and t.accepted_at > since
-             order by t.accepted_at limit counted - most + 1) f
-      join (select t.accepted_at, counted - most + 2 - row_number() over (order by t.accepted_at desc) as n
-              from public.rate_limit_tracking t
-             where t.user_id = closed_spans.user_id and t.accepted_at > since
-             order by t.accepted_at desc limit counted - most + 1) l on l.n = f.n
-     where l.accepted_at - f.accepted_at < v_window;
+    v_firsts := array(select t.accepted_at from public.rate_limit_tracking t
+                       where t.user_id = closed_spans.user_id and t.accepted_at > since
+                       order by t.accepted_at limit v_runs);
+    v_lasts := array(select t.accepted_at from public.rate_limit_tracking t
+                      where t.user_id = closed_spans.user_id and t.accepted_at > since
+                      order by t.accepted_at desc limit v_runs);
   else
-    select range_agg(tstzrange(l.accepted_at - v_window, f.accepted_at + v_window, '()')) into v_spans
-      from (select t.accepted_at, row_number() over (order by t.accepted_at) as n
-              from public.rate_limit_tracking t
-             where t.flow_id = closed_spans.flow_id and t.accepted_at > since
-             order by t.accepted_at limit counted - most + 1) f
-      join (select t.accepted_at, counted - most + 2 - row_number() over (order by t.accepted_at desc) as n
-              from public.rate_limit_tracking t
-             where t.flow_id = closed_spans.flow_id and t.accepted_at > since
-             order by t.accepted_at desc limit counted - most + 1) l on l.n = f.n
-     where l.accepted_at - f.accepted_at < v_window;
+    v_firsts := array(select t.accepted_at from public.rate_limit_tracking t
+                       where t.flow_id = closed_spans.flow_id and t.accepted_at > since
+                       order by t.accepted_at limit v_runs);
+    v_lasts := array(select t.accepted_at from public.rate_limit_tracking t
+                      where t.flow_id = closed_spans.flow_id and t.accepted_at > since
+                      order by t.accepted_at desc limit v_runs);
   end if;
-  return coalesce(v_spans, '{}');
+  return (select coalesce(range_agg(tstzrange(r.last - v_window, r.first + v_window, '()')), '{}')
+            from (select v_firsts[n] as first, v_lasts[v_runs + 1 - n] as last from generate_series(1, v_runs) n) r
+           where r.last - r.first < v_window);
 end
 $$;
 comment on function private.closed_spans(uuid, uuid, timestamptz, bigint, integer, integer) is
@@ -97,7 +93,7 @@ set search_path = ''
 as $$
 begin
   perform 1 from private.user_queue q where q.user_id in (select c.user_id from changed c) order by q.user_id for update;
-  update private.user_queue q set hour_from = null, day_from = null, month_from = null
+  update private.user_queue q set hour_from = null, day_from = null, month_from = null, full_until = null
    where q.user_id in (select c.user_id from changed c);
   update private.flow_windows w set burst_from = null, hour_from = null, day_from = null
    where w.flow_id in (select c.flow_id from changed c);

@@ -82,7 +82,10 @@ create table private.user_queue (
     day_from timestamptz,
     day_used bigint not null default 0,
     month_from timestamptz,
-    month_used bigint not null default 0
+    month_used bigint not null default 0,
+    full_until timestamptz,
+    full_for integer[],
+    full_by integer
 ) with (
     fillfactor = 60,
     autovacuum_vacuum_scale_factor = 0,
@@ -94,6 +97,7 @@ comment on table private.user_queue is
 comment on column private.user_queue.available is 'Rows of this user in state available; with running it decides who is claimable, without a look at the backlog.';
 comment on column private.user_queue.virtual_time is 'Service received, divided by weight. The claim serves the least first.';
 comment on column private.user_queue.hour_from is 'hour_used counts the acceptances after this moment; null: it has to be counted anew. So for day and month.';
+comment on column private.user_queue.full_until is 'Before this moment no window has room for one more, as long as the limits are those in full_for (hour, day, month); full_by is the number of the window that says so.';
 comment on column private.user_queue.hour_used is 'A cache of what rate_limit_tracking says, so that an acceptance is looked at twice: when it comes and when it leaves the window.';
 
 create table private.queue_state (
