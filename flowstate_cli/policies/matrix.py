@@ -101,6 +101,10 @@ class _Examination:
         examined.problems += relation_problems(relation, rule)
         self._expect(examined, rule)
         if isinstance(rule, SequenceRule):
+            # The next value is not tried: it would be used up, whatever is rolled back.
+            for caller in Caller:
+                held = {letter for letter in "su" if relation.grants[caller.database_role][letter]}
+                examined.found[caller] = ordered(held)
             return examined
         closed = relation.schema in self._rules.closed_schemas
         if not closed and not rule.example:

@@ -28,14 +28,6 @@ def check_database(url: str, rules: Rules) -> Matrix:
 
 
 def _be_able(connection: psycopg.Connection) -> None:
-    for name in _NEEDED:
-        found = connection.execute("select to_regclass(%s) is not null", (name,)).fetchone()
-        if found is None or not found[0]:
-            raise NotReachableError(
-                f"The database has no {name}.",
-                field="FLOWSTATE_DATABASE_URL",
-                hint="Is it a Supabase database with the migrations applied (flowstate db push)?",
-            )
     for role in API_ROLES:
         try:
             with connection.transaction(force_rollback=True):
@@ -46,3 +38,11 @@ def _be_able(connection: psycopg.Connection) -> None:
                 hint="Connect as the role postgres.",
                 code=error.sqlstate or "",
             ) from error
+    for name in _NEEDED:
+        found = connection.execute("select to_regclass(%s) is not null", (name,)).fetchone()
+        if found is None or not found[0]:
+            raise NotReachableError(
+                f"The database has no {name}.",
+                field="FLOWSTATE_DATABASE_URL",
+                hint="Is it a Supabase database with the migrations applied (flowstate db push)?",
+            )
