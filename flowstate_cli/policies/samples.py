@@ -96,9 +96,9 @@ class Samples:
         return self._made[name]
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        # After an error the caller rolls back to where it began.
         try:
-            with self.connection.transaction():
-                return self.connection.execute(query.encode()).fetchall()
+            return self.connection.execute(query.encode()).fetchall()
         except psycopg.Error as error:
             raise SampleProblem(error.diag.message_primary or type(error).__name__) from error
 
