@@ -25,10 +25,10 @@ EXCEPTIONS = {
 Advice = list[dict[str, Any]]
 
 
-@pytest.fixture
-def advisors(database_url: str, tmp_path: Path) -> Advice:
+@pytest.fixture(scope="module")
+def advisors(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Advice:
     """Everything that they say of the migrated database, notes included."""
-    return advise(database_url, tmp_path)
+    return advise(database_url, tmp_path_factory.mktemp("advisors"))
 
 
 def advise(database_url: str, home: Path) -> Advice:
