@@ -39,16 +39,16 @@ def write_export(
     """
     counts: dict[str, int] = {}
     now = datetime.now(UTC)
-    names = api.rpc("export_user_data", {"user_id": user_id})["datasets"]
+    overview: Row = api.rpc("export_user_data", {"user_id": user_id})
     with (
         _new_file(path, field) as stream,
         zipfile.ZipFile(stream, "w") as archive,
     ):
-        for name in names:
+        for name in overview.pop("datasets"):
             with archive.open(_member(f"{name}.jsonl", now), "w", force_zip64=True) as member:
                 counts[name] = _write_rows(member, _rows(api, user_id, name))
             told(name, counts[name])
-        about = {"user_id": user_id, "exported_at": now.isoformat(), "rows": counts}
+        about = {**overview, "exported_at": now.isoformat(), "rows": counts}
         archive.writestr(_member("export.json", now), json.dumps(about, indent=2) + "\n")
     return counts
 

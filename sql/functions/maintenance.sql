@@ -56,6 +56,7 @@ begin
   v_done := v_done || jsonb_build_object('idempotency_keys_pruned', private.prune_idempotency_keys(10000));
   v_done := v_done || jsonb_build_object('processors_pruned', private.prune_processors());
   v_done := v_done || jsonb_build_object('sessions_pruned', private.prune_sessions(5000));
+  v_done := v_done || jsonb_build_object('deletions_finished', private.finish_deletion());
   v_done := v_done || jsonb_build_object('history_erased', private.erase_history(10000));
   v_done := v_done || jsonb_build_object('activity_chained', private.chain_activity(10000));
   v_done := v_done || jsonb_build_object('history_copied', private.copy_history(interval '1 second'));

@@ -67,7 +67,7 @@ begin
   end if;
   select count(*) into v_users from public.user_profiles p where p.tier = remove_tier.tier;
   if v_users > 0 then
-    raise sqlstate 'PT409' using message = format('tier: %s users are on the tier %s', v_users, tier),
+    raise sqlstate 'PT409' using message = format('tier: %s is in use, users on it: %s', tier, v_users),
       hint = 'Nothing was changed. Move them to another tier first.';
   end if;
   perform set_config('flowstate.reason', coalesce(left(reason, 500), ''), true);

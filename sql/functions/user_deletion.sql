@@ -81,6 +81,35 @@ end
 $$;
 comment on function private.erase_history(integer) is 'Erases history of deleted users, the longest waiting first, in bounded steps.';
 
+create or replace function private.finish_deletion() returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid;
+begin
+  -- Whoever asked for it may not have come back. One at a call, and never one whose row somebody holds.
+  select p.user_id into v_user
+    from public.user_profiles p
+    left join private.user_queue u on u.user_id = p.user_id
+   where p.deletion_requested_at is not null and coalesce(u.running, 0) = 0
+   order by p.deletion_requested_at
+   limit 1;
+  if v_user is null then
+    return 0;
+  end if;
+  perform 1 from private.user_queue u where u.user_id = v_user for update skip locked;
+  if not found and exists (select 1 from private.user_queue u where u.user_id = v_user) then
+    return 0;
+  end if;
+  delete from auth.users a where a.id = v_user;
+  return 1;
+end
+$$;
+comment on function private.finish_deletion() is
+'Deletes the account of a user whose running calls have ended since the deletion was asked for; how many.';
+
 create or replace function public.delete_user(user_id uuid, reason text) returns jsonb
 language plpgsql
 security definer
@@ -119,5 +148,6 @@ comment on function public.delete_user(uuid, text) is
 revoke execute on function private.note_erasure() from public;
 revoke execute on function private.erase_user(uuid, integer) from public;
 revoke execute on function private.erase_history(integer) from public;
+revoke execute on function private.finish_deletion() from public;
 revoke execute on function public.delete_user(uuid, text) from public, anon, authenticated, service_role;
 grant execute on function public.delete_user(uuid, text) to authenticated, service_role;

@@ -50,7 +50,15 @@ begin
   end if;
   if dataset is null then
     perform private.record_activity('user.exported', v_user, 'user', v_user::text, '{}');
-    return jsonb_build_object('user_id', v_user, 'datasets', (select jsonb_agg(d.dataset) from private.export_datasets() d));
+    return jsonb_build_object(
+      'user_id', v_user,
+      'account', (select jsonb_build_object(
+                           'email', a.email, 'phone', a.phone, 'user_metadata', a.raw_user_meta_data,
+                           'created_at', a.created_at, 'last_sign_in_at', a.last_sign_in_at)
+                    from auth.users a where a.id = v_user),
+      'google', (select jsonb_build_object('status', t.status, 'scopes', t.scopes, 'connected_at', t.created_at)
+                   from private.google_tokens t where t.user_id = v_user),
+      'datasets', (select jsonb_agg(d.dataset) from private.export_datasets() d));
   end if;
   select * into v_set from private.export_datasets() d where d.dataset = export_user_data.dataset;
   if not found then
@@ -87,7 +95,7 @@ begin
 end
 $$;
 comment on function public.export_user_data(uuid, text, jsonb, integer) is
-'Your data, page by page: without a dataset the list of datasets, with one a page of rows and the next. Somebody else''s needs users.export.';
+'Your data, page by page: without a dataset the account and the list of datasets, with one a page of rows and the next. Somebody else''s needs users.export.';
 
 revoke execute on function private.export_datasets() from public;
 revoke execute on function public.export_user_data(uuid, text, jsonb, integer)

@@ -90,7 +90,7 @@
 --   creates function private.forget_counts() shape:42bd38fb441dfefb
 --   creates trigger forget_counts_of_deleted on public.rate_limit_tracking
 --   creates trigger forget_counts_of_changed on public.rate_limit_tracking
--- source sql/functions/maintenance.sql sha256:f8ef428d39054ba51efa6e38986d1323d1a2733240db870f77131b7ac45d7822
+-- source sql/functions/maintenance.sql sha256:a2e31970572410efb17a15e3b8817282fd12c4efdd4cbab8a29734fd0a40d485
 --   creates function private.prune_idempotency_keys(integer) shape:6f6d20b3f18c58d9
 --   creates function private.prune_processors() shape:7264d89dfa245e46
 --   creates function public.maintain_queue() shape:14e0ef03c63a6b4d
@@ -165,7 +165,7 @@
 --   creates function public.get_user(uuid, text) shape:9ae7bee480e0c697
 --   creates function public.get_user_executions(uuid, text, timestamp with time zone, integer) shape:bd531ed539846c11
 --   creates function public.get_user_activity(uuid, text, timestamp with time zone, integer) shape:d3a83b9fdd4d0ee0
--- source sql/functions/tiers.sql sha256:68fe9bf43a8c2ee76d3c8ab341114612db87d54a146f1dea27b6896e1a85f650
+-- source sql/functions/tiers.sql sha256:378a4a027f4552740c677f72d7f2e21d87d1e6e7f06c2f717cb400f99b5c5621
 --   creates function public.set_tier(text, jsonb, text) shape:93f3820c1bdc3481
 --   creates function public.remove_tier(text, text) shape:afecc28a7f3a12dc
 -- source sql/functions/usage.sql sha256:50ff5fd775edb199154d055b246c0a011c1a5df73e61f2164937d309e0f5c0b1
@@ -182,13 +182,14 @@
 --   creates function private.stop_running(uuid) shape:2ee858cb68b901fc
 --   creates function public.suspend_user(uuid, text) shape:5880fade48623a17
 --   creates function public.resume_user(uuid, text) shape:9ae7bee480e0c697
--- source sql/functions/user_deletion.sql sha256:7f6598cda66221fb8ed9a578d399faf6fccde26578516e49e2d9884ac5ec89ed
+-- source sql/functions/user_deletion.sql sha256:96d9ef1bd4a5cc47321379dfa012b8327933d2aba0e2f4da50f06005bbb6b793
 --   creates function private.note_erasure() shape:42bd38fb441dfefb
 --   creates trigger note_erasure on auth.users
 --   creates function private.erase_user(uuid, integer) shape:0764b1803f3e5b49
 --   creates function private.erase_history(integer) shape:6f6d20b3f18c58d9
+--   creates function private.finish_deletion() shape:7264d89dfa245e46
 --   creates function public.delete_user(uuid, text) shape:5880fade48623a17
--- source sql/functions/user_export.sql sha256:c20ea6628d565e3a8e1997bd9654e618aa20e25a03a71f405e93dfb8292a5be8
+-- source sql/functions/user_export.sql sha256:404959da442d0bd2e43874ea7439b8f900d8de29a8ecdc14484ff5e2cc7238a0
 --   creates function private.export_datasets() shape:88c325640609acd6
 --   creates function public.export_user_data(uuid, text, jsonb, integer) shape:f302dd837bb9fd8d
 -- source sql/functions/users.sql sha256:26e5c9b4a6ab5d4f59e76342186a23c5a93f7ecb1e46939e4934bc396faf03bd
@@ -234,9 +235,10 @@
 --   creates index public.context_snapshots_user shape:d23ba9e616a429b4
 -- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
 --   creates index private.user_queue_claimable shape:7ab25310f81ea326
--- source sql/indexes/users_and_flows.sql sha256:4f923902f82d236e0dfc8dadb45bc3c98cee5f2f21a11e3412208f343d34081e
+-- source sql/indexes/users_and_flows.sql sha256:45d8a9669ea439bbd3d7ef92a3c2ad64c2848eeeb8d7ab96aa43b167970257ca
 --   creates index public.user_profiles_tier shape:8228b8a855080763
 --   creates index public.user_profiles_staff shape:21a8710477d8a16b
+--   creates index public.user_profiles_deleting shape:db7e1bae76b8de7f
 --   creates index public.user_limit_overrides_end shape:fea0eb90b076a2f7
 --   creates index public.user_sessions_user shape:2a5ff3a21250f89b
 --   creates index public.user_sessions_open shape:a87534c0654bfce7
@@ -2695,6 +2697,7 @@ begin
   v_done := v_done || jsonb_build_object('idempotency_keys_pruned', private.prune_idempotency_keys(10000));
   v_done := v_done || jsonb_build_object('processors_pruned', private.prune_processors());
   v_done := v_done || jsonb_build_object('sessions_pruned', private.prune_sessions(5000));
+  v_done := v_done || jsonb_build_object('deletions_finished', private.finish_deletion());
   v_done := v_done || jsonb_build_object('history_erased', private.erase_history(10000));
   v_done := v_done || jsonb_build_object('activity_chained', private.chain_activity(10000));
   v_done := v_done || jsonb_build_object('history_copied', private.copy_history(interval '1 second'));
@@ -4674,7 +4677,7 @@ begin
   end if;
   select count(*) into v_users from public.user_profiles p where p.tier = remove_tier.tier;
   if v_users > 0 then
-    raise sqlstate 'PT409' using message = format('tier: %s users are on the tier %s', v_users, tier),
+    raise sqlstate 'PT409' using message = format('tier: %s is in use, users on it: %s', tier, v_users),
       hint = 'Nothing was changed. Move them to another tier first.';
   end if;
   perform set_config('flowstate.reason', coalesce(left(reason, 500), ''), true);
@@ -5100,6 +5103,35 @@ end
 $$;
 comment on function private.erase_history(integer) is 'Erases history of deleted users, the longest waiting first, in bounded steps.';
 
+create or replace function private.finish_deletion() returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_user uuid;
+begin
+  -- Whoever asked for it may not have come back. One at a call, and never one whose row somebody holds.
+  select p.user_id into v_user
+    from public.user_profiles p
+    left join private.user_queue u on u.user_id = p.user_id
+   where p.deletion_requested_at is not null and coalesce(u.running, 0) = 0
+   order by p.deletion_requested_at
+   limit 1;
+  if v_user is null then
+    return 0;
+  end if;
+  perform 1 from private.user_queue u where u.user_id = v_user for update skip locked;
+  if not found and exists (select 1 from private.user_queue u where u.user_id = v_user) then
+    return 0;
+  end if;
+  delete from auth.users a where a.id = v_user;
+  return 1;
+end
+$$;
+comment on function private.finish_deletion() is
+'Deletes the account of a user whose running calls have ended since the deletion was asked for; how many.';
+
 create or replace function public.delete_user(user_id uuid, reason text) returns jsonb
 language plpgsql
 security definer
@@ -5138,6 +5170,7 @@ comment on function public.delete_user(uuid, text) is
 revoke execute on function private.note_erasure() from public;
 revoke execute on function private.erase_user(uuid, integer) from public;
 revoke execute on function private.erase_history(integer) from public;
+revoke execute on function private.finish_deletion() from public;
 revoke execute on function public.delete_user(uuid, text) from public, anon, authenticated, service_role;
 grant execute on function public.delete_user(uuid, text) to authenticated, service_role;
 
@@ -5194,7 +5227,15 @@ begin
   end if;
   if dataset is null then
     perform private.record_activity('user.exported', v_user, 'user', v_user::text, '{}');
-    return jsonb_build_object('user_id', v_user, 'datasets', (select jsonb_agg(d.dataset) from private.export_datasets() d));
+    return jsonb_build_object(
+      'user_id', v_user,
+      'account', (select jsonb_build_object(
+                           'email', a.email, 'phone', a.phone, 'user_metadata', a.raw_user_meta_data,
+                           'created_at', a.created_at, 'last_sign_in_at', a.last_sign_in_at)
+                    from auth.users a where a.id = v_user),
+      'google', (select jsonb_build_object('status', t.status, 'scopes', t.scopes, 'connected_at', t.created_at)
+                   from private.google_tokens t where t.user_id = v_user),
+      'datasets', (select jsonb_agg(d.dataset) from private.export_datasets() d));
   end if;
   select * into v_set from private.export_datasets() d where d.dataset = export_user_data.dataset;
   if not found then
@@ -5231,7 +5272,7 @@ begin
 end
 $$;
 comment on function public.export_user_data(uuid, text, jsonb, integer) is
-'Your data, page by page: without a dataset the list of datasets, with one a page of rows and the next. Somebody else''s needs users.export.';
+'Your data, page by page: without a dataset the account and the list of datasets, with one a page of rows and the next. Somebody else''s needs users.export.';
 
 revoke execute on function private.export_datasets() from public;
 revoke execute on function public.export_user_data(uuid, text, jsonb, integer)
@@ -5463,6 +5504,8 @@ create index if not exists user_queue_claimable on private.user_queue
 -- Foreign keys and the lists that users see.
 create index if not exists user_profiles_tier on public.user_profiles (tier);
 create index if not exists user_profiles_staff on public.user_profiles (role) where role <> 'user';
+create index if not exists user_profiles_deleting on public.user_profiles
+(deletion_requested_at) where deletion_requested_at is not null;
 create index if not exists user_limit_overrides_end on public.user_limit_overrides (ends_at);
 create index if not exists user_sessions_user on public.user_sessions (user_id, last_seen_at desc);
 create index if not exists user_sessions_open on public.user_sessions (checked_at) where ended_at is null;

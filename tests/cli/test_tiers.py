@@ -109,7 +109,7 @@ def test_a_tier_in_use_stays(flowstate: FlowState, api: Api, tier: str, person: 
     before = stored(api, tier)
     result = flowstate("tiers", "remove", tier, "--yes")
     assert result.exit_code == 1
-    assert f"tier: 1 users are on the tier {tier}" in result.stderr
+    assert f"tier: {tier} is in use, users on it: 1" in result.stderr
     assert stored(api, tier) == before
     free = flowstate("tiers", "remove", "free", "--yes")
     assert free.exit_code == 1

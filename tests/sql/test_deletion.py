@@ -114,10 +114,23 @@ def test_running_calls_are_ended_before_the_account_goes(queue: QueueDriver) -> 
     user = lived_in(queue)
     [running] = queue.claim()
     assert delete(queue, user) == {"state": "ending", "running": 1, "erased": 0}
+    with pytest.raises(psycopg.Error, match="suspended"):
+        queue.enqueue(user)
     [beat] = queue.rows("select * from public.heartbeat_flow_executions('p1', 30)")
     assert beat["cancel_requested"] is True
     queue.finish(result(running, "failed"))
     assert delete(queue, user)["state"] == "deleted"
+    assert rows_of(queue, user) == {}
+
+
+def test_housekeeping_ends_a_deletion_that_nobody_came_back_for(queue: QueueDriver) -> None:
+    user = lived_in(queue)
+    [running] = queue.claim()
+    delete(queue, user)
+    queue.do("select public.maintain_queue()")
+    assert rows_of(queue, user) != {}
+    queue.finish(result(running, "failed"))
+    queue.do("select public.maintain_queue()")
     assert rows_of(queue, user) == {}
 
 
@@ -184,6 +197,14 @@ def test_an_export_has_every_row_of_the_user_and_of_nobody_else(queue: QueueDriv
         assert len(rows) == count, dataset
         assert other.id not in str(rows)
         assert {row["user_id"] for row in rows} <= {user.id}
+
+
+def test_an_export_begins_with_the_account(queue: QueueDriver) -> None:
+    user = queue.user()
+    with queue.acting_as("authenticated", user.id):
+        overview = queue.value("select public.export_user_data()")
+    assert overview["account"]["email"] == f"{user.id}@x.test"
+    assert "encrypted_password" not in str(overview)
 
 
 def test_an_export_holds_no_fence_and_no_hash(queue: QueueDriver) -> None:

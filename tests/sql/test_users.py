@@ -294,7 +294,9 @@ def test_a_tier_is_made_changed_and_removed(people: QueueDriver) -> None:
     call(people, owner, "set_user_tier", user.id, "gold")
     changed = call(people, owner, "set_tier", "gold", {"max_running": 9, "month_limit": 5000})
     assert (changed["hour_limit"], changed["max_running"]) == (50, 9)
-    assert "1 users are on the tier" in str(refused(people, "PT409", owner, "remove_tier", "gold"))
+    assert "gold is in use, users on it: 1" in str(
+        refused(people, "PT409", owner, "remove_tier", "gold")
+    )
     call(people, owner, "set_user_tier", user.id, "free")
     assert call(people, owner, "remove_tier", "gold")["removed"] is True
     refused(people, "PT404", owner, "remove_tier", "gold")
