@@ -41,19 +41,28 @@ class FunctionTrial:
             yield from self._calls(self.rule.call)
 
     def _calls(self, call: Values) -> Iterator[Attempted]:
-        # Without an argument that belongs to a user, there is nothing of another user's to ask for.
-        skipped = () if personal(self.rules, call) else (Caller.OTHER,)
+        of_users = personal(self.rules, call)
         for caller in SIGNED_IN:
-            if caller in skipped:
+            # Without an argument that belongs to a user, there is nothing of another user's.
+            if caller is Caller.OTHER and not of_users:
                 continue
             with self.connection.transaction(force_rollback=True):
-                user = self.people.whose_rows(caller)
-                samples = Samples(self.connection, self.rules, self.inventory, user)
-                arguments = samples.values(call)
-                outcome = Attempts(self.connection, self.people).make(
-                    caller, self._statement(arguments)
-                )
-                yield Attempted(caller, "x", self._let_in(outcome), outcome.detail)
+                arguments = self._samples(self.people.whose_rows(caller)).values(call)
+                yield self._call(caller, arguments)
+                if caller is Caller.OTHER and len(of_users) > 1:
+                    own = self._samples(self.people.user).values(call)
+                    for name in of_users:
+                        mixed = {**own, name: arguments[name]}
+                        yield self._call(caller, mixed, f"with the other user's {name}")
+
+    def _call(self, caller: Caller, arguments: Row, sideways: str = "") -> Attempted:
+        tries = Attempts(self.connection, self.people)
+        outcome = tries.make(caller, self._statement(arguments))
+        told = ", ".join(part for part in (sideways, outcome.detail) if part)
+        return Attempted(caller, "x", self._let_in(outcome), told, bool(sideways))
+
+    def _samples(self, user: str) -> Samples:
+        return Samples(self.connection, self.rules, self.inventory, user)
 
     def _statement(self, arguments: Row) -> sql.Composed:
         return sql.SQL("select * from {}({})").format(

@@ -24,9 +24,10 @@ from flowstate_cli.policies.rules import (
     Rules,
     SequenceRule,
     TopicRule,
+    Values,
     ordered,
 )
-from flowstate_cli.policies.samples import SampleProblem
+from flowstate_cli.policies.samples import SampleProblem, personal
 from flowstate_cli.policies.stubs import call_stub, function_stub, relation_stub, sample_stub
 from flowstate_cli.policies.topics import TopicTrial
 
@@ -143,9 +144,20 @@ class _Examination:
         if "authenticated" in function.granted_to and rule.call is None:
             examined.problems.append("users may execute it, and its rule has no `call`")
             examined.to_add = call_stub(function)
+        elif rule.call is not None:
+            examined.problems += self._ids_of_nobody(function, rule.call, rule.free_ids)
         self._expect(examined, rule, "x" if rule.permission else "")
         trial = FunctionTrial(*self._world, function, rule)
         return self._compare(examined, trial.attempts(), VERBS["function"])
+
+    def _ids_of_nobody(self, function: Function, call: Values, free: tuple[str, ...]) -> list[str]:
+        """Ids that are not a user's in the call, so that it could not be called with another's."""
+        of_users = {*personal(self._rules, call), *free}
+        return [
+            f"the `call` of its rule has no {name} that is a user's: $user, or $<table>.<column>"
+            for name in function.argument_names
+            if name.endswith("_id") and name not in of_users
+        ]
 
     def _topic(self, name: str, rule: TopicRule) -> Examined:
         examined = Examined("topic", name)

@@ -103,6 +103,7 @@ class FunctionRule(_Permitted):
     signed_in: FunctionVerbs = ""
     also: Literal["", "supabase_auth_admin"] = ""
     call: Values | None = None
+    free_ids: tuple[str, ...] = ()
 
 
 class TopicRule(_Permitted):

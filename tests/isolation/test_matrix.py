@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from .conftest import Differences
+from flowstate_cli.policies.rules import FunctionRule, Rules, Values
+
+from .conftest import Differences, matrix_of
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,14 @@ HOLES = {
         "cancel_flow_execution",
         "a user, on another user's, can call, and no rule says so",
     ),
+    "an id that is nobody's in a call": Hole(
+        "create function public.resume_user(flow_id uuid) returns int"
+        " language sql security definer set search_path = '' as 'select 1';"
+        "revoke execute on function public.resume_user(uuid) from public;"
+        "grant execute on function public.resume_user(uuid) to authenticated",
+        "resume_user",
+        "the `call` of its rule has no flow_id that is a user's",
+    ),
     "a function that answers nothing": Hole(
         "create or replace function public.cancel_flow_execution(execution_id uuid) returns jsonb"
         " language sql security definer set search_path = '' as $$ select '{}'::jsonb $$",
@@ -244,3 +254,19 @@ def test_a_hole_is_named(broken: psycopg.Connection, differences: Differences, h
     assert differences(hole.name) == []
     broken.execute(hole.statement.encode())
     assert hole.said in "\n".join(differences(hole.name))
+
+
+def test_each_id_of_a_call_is_another_users_once(broken: psycopg.Connection, rules: Rules) -> None:
+    broken.execute(
+        "create function public.pair(flow_id uuid, schedule_id uuid) returns text"
+        " language sql security definer set search_path = '' as $$"
+        " select f.name from public.flows f, public.flow_schedules s"
+        "  where f.id = $1 and s.id = $2 and s.user_id = auth.uid() $$;"
+        "revoke execute on function public.pair from public;"
+        "grant execute on function public.pair to authenticated"
+    )
+    call: Values = {"flow_id": "$flows.id", "schedule_id": "$flow_schedules.id"}
+    pair = FunctionRule(own="x", call=call)
+    known = rules.model_copy(update={"functions": {**rules.functions, "pair": pair}})
+    [said] = matrix_of(broken, known, "pair").lines()
+    assert said.endswith("can call, and no rule says so: with the other user's flow_id")
