@@ -186,6 +186,7 @@ def test_every_step_of_housekeeping_reports_what_it_did(queue: QueueDriver) -> N
         "processors_pruned",
         "sessions_pruned",
         "history_erased",
+        "deletions_finished",
         "activity_chained",
         "history_copied",
         "partitions",
