@@ -7,9 +7,12 @@ import uuid
 from collections.abc import Callable
 from random import Random
 
+import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from flowstate_worker.rules.sealing import KeyRing, Kind
+from tests.faults.waiting import until
 from tests.sql.driver import QueueDriver, Row
 from tests.sql.google import ACCESS, KEYS, REFRESH, RING, Connections, lease, refreshed
 
@@ -92,3 +95,49 @@ def test_every_verb_at_once_neither_deadlocks_nor_mixes_keys(queue: QueueDriver)
         if row["sealed_access_token"]:
             access = RING.open(row["sealed_access_token"], owner, Kind.ACCESS, key_id)
             assert access.startswith(ACCESS)
+
+
+@pytest.mark.parametrize("verb", ["finish", "reseal"])
+def test_a_batch_takes_its_rows_in_the_order_of_users(queue: QueueDriver, verb: str) -> None:
+    """Whatever the order of the items, and of the rows on disk."""
+    queue.do("truncate private.google_tokens")
+    world = Connections(queue)
+    users = sorted(world.connect(expires_in=1) for _ in range(200))
+    low, high = users[0], users[-1]
+    claimed = sorted(world.claim(1000), key=lambda row: str(row["user_id"]), reverse=True)
+    rows = queue.rows("select * from public.claim_google_tokens_to_reseal('k2', 1000, null)")
+
+    queue.do("create temporary table kept as table private.google_tokens")
+    queue.do("truncate private.google_tokens")
+    queue.do("insert into private.google_tokens select * from kept order by user_id desc")
+    queue.do("analyze private.google_tokens")
+
+    holder = psycopg.connect(queue.url)
+    holder.execute("select 1 from private.google_tokens where user_id = %s for update", (low,))
+    other = QueueDriver(queue.url)
+    # A plan that reads the table as it lies on disk, the highest first.
+    other.do("set enable_nestloop = off; set enable_mergejoin = off; set enable_indexscan = off")
+
+    def batch() -> None:
+        if verb == "finish":
+            Connections(other).finish(*(refreshed(one) for one in claimed))
+        else:
+            items = [{**row, "user_id": str(row["user_id"])} for row in reversed(rows)]
+            other.rows("select * from public.finish_google_token_reseals(%s)", Jsonb(items))
+
+    thread = threading.Thread(target=batch)
+    thread.start()
+    try:
+        until(
+            lambda: queue.value(
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = %s",
+                other.connection.info.backend_pid,
+            ),
+            "the batch waits for the first of its rows",
+        )
+        # It waits for the lower one without holding the higher one.
+        queue.rows("select 1 from private.google_tokens where user_id = %s for update nowait", high)
+    finally:
+        holder.close()
+        thread.join()
+        other.close()
