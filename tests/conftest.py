@@ -83,6 +83,7 @@ _KEPT_TABLES = ("subscription_tiers", "role_permissions", "partition_policies")
 _ONE_ROW_TABLES = (
     "public.load_balancer_config",
     "private.queue_state",
+    "private.wake_ups",
     "private.activity_chain",
 )
 

@@ -33,7 +33,8 @@ create or replace function private.admit_executions(
 )
 returns table (
   item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
-  refused text, limit_count integer, limit_seconds integer, retry_after_seconds integer
+  refused text, retry_after_seconds integer,
+  limit_name text, limit_count integer, limit_seconds integer, remaining integer
 )
 language plpgsql
 security definer
@@ -78,6 +79,7 @@ declare
   v_closed tstzmultirange;
   v_latest timestamptz;
   v_holder integer;
+  v_tightest integer;
   -- Per item: what was decided; n is in v_accepted, and in v_untracked until rate_limit_tracking has it.
   v_known uuid[];
   v_firsts integer[];
@@ -175,9 +177,11 @@ begin
     end if;
     state := null;
     run_at := null;
+    retry_after_seconds := null;
+    limit_name := null;
     limit_count := null;
     limit_seconds := null;
-    retry_after_seconds := null;
+    remaining := null;
     refused := case when v_suspended[s] is null then 'unknown_flow'
                     when v_suspended[s] then 'suspended'
                     when not v_enabled[n] then 'flow_disabled' end;
@@ -197,13 +201,16 @@ begin
     v_holder := v_holders[case when v_start = v_starts[s] then s else v_scopes[1] end];
     v_latest := v_start;
     v_closed := '{}';
+    v_tightest := null;
     foreach s in array v_scopes loop
       for k in 1 .. 3 loop
         continue when v_limits[s][k] is null;
         v_since := v_start - make_interval(secs => v_seconds[s][k]);
-        -- A count from before the window is too high, which does no harm until it is near the limit.
+        -- A count from before the window is too high, which does no harm until it is near the limit. A user is told what
+        -- remains, so theirs is never older than a hundredth of the window.
         v_is_off := v_from[s][k] is null or v_from[s][k] > v_since
-                    or (v_from[s][k] < v_since and v_used[s][k] + 1 >= v_limits[s][k]);
+                    or (v_from[s][k] < v_since and v_used[s][k] + 1 >= v_limits[s][k])
+                    or (owner is not null and v_from[s][k] < v_since - make_interval(secs => v_seconds[s][k] / 100.0));
         continue when not v_is_off and v_used[s][k] < v_limits[s][k];
         if v_untracked <> '{}' then
           insert into public.rate_limit_tracking (user_id, accepted_at, execution_id, flow_id)
@@ -236,11 +243,7 @@ begin
 
     -- As far ahead as run_at may be.
     if v_accept_ats[n] > v_moment and (on_limits[n] = 'refuse' or v_accept_ats[n] > v_moment + interval '366 days') then
-      s := v_scopes[case when v_holder > 3 then 2 else 1 end];
       refused := v_names[v_holder];
-      limit_count := v_limits[s][(v_holder - 1) % 3 + 1];
-      limit_seconds := v_seconds[s][(v_holder - 1) % 3 + 1];
-      retry_after_seconds := ceil(extract(epoch from v_accept_ats[n] - v_moment));
     else
       execution_id := private.new_execution_id();
       run_at := greatest(v_accept_ats[n], run_ats[n]);
@@ -254,9 +257,22 @@ begin
       foreach s in array v_scopes loop
         for k in 1 .. 3 loop
           v_used[s][k] := v_used[s][k] + 1;
+          if v_limits[s][k] - v_used[s][k] <= coalesce(remaining, v_limits[s][k]) then
+            remaining := v_limits[s][k] - v_used[s][k];
+            v_tightest := case when s > cardinality(v_users) then 3 + k else k end;
+          end if;
         end loop;
       end loop;
     end if;
+    if v_accept_ats[n] > v_moment then
+      v_tightest := v_holder;
+      remaining := 0;
+      retry_after_seconds := ceil(extract(epoch from v_accept_ats[n] - v_moment));
+    end if;
+    limit_name := v_names[v_tightest];
+    s := v_scopes[case when v_tightest > 3 then 2 else 1 end];
+    limit_count := v_limits[s][(v_tightest - 1) % 3 + 1];
+    limit_seconds := v_seconds[s][(v_tightest - 1) % 3 + 1];
     return next;
   end loop;
 

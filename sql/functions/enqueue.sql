@@ -29,6 +29,11 @@ begin
     from private.admit_executions(array[flow_id], array[input], array[idempotency_key], array[run_at],
                                   array[priority], array[on_limit], v_user);
   if v_result.refused is null then
+    if v_result.remaining is not null then
+      perform set_config('response.headers', private.limit_headers(
+        v_result.limit_name, v_result.limit_count, v_result.limit_seconds, v_result.remaining,
+        v_result.retry_after_seconds)::text, true);
+    end if;
     return jsonb_build_object('execution_id', v_result.execution_id, 'state', v_result.state,
                               'run_at', v_result.run_at, 'duplicate', v_result.duplicate);
   elsif v_result.refused = 'unknown_flow' then
@@ -40,7 +45,7 @@ begin
   elsif v_result.refused = 'flow_disabled' then
     raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
   end if;
-  perform private.raise_limit_reached(v_result.refused, v_result.limit_count, v_result.limit_seconds,
+  perform private.raise_limit_reached(v_result.limit_name, v_result.limit_count, v_result.limit_seconds,
                                       v_result.retry_after_seconds);
   return null;
 end
@@ -48,14 +53,35 @@ $$;
 comment on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text) is
 'Queues a run of one of your flows. 429 with Retry-After when a limit is reached; on_limit = defer schedules it instead.';
 
+create or replace function private.limit_headers(
+  limit_name text, limit_count integer, limit_seconds integer, remaining integer, seconds_left integer
+) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_policy constant text := replace(limit_name, '_limit', '');
+begin
+  -- draft-ietf-httpapi-ratelimit-headers-11, for the window that leaves the least room: q in any w seconds, r of it are
+  -- left; t, where given, is when one more fits.
+  return jsonb_build_array(
+    jsonb_build_object('RateLimit-Policy', format('"%s";q=%s;w=%s', v_policy, limit_count, limit_seconds)),
+    jsonb_build_object('RateLimit', format('"%s";r=%s', v_policy, remaining) || coalesce(';t=' || seconds_left, '')));
+end
+$$;
+comment on function private.limit_headers(text, integer, integer, integer, integer) is
+'The RateLimit header fields of an answer, in the form of PostgREST''s response.headers.';
+
 create or replace function private.raise_limit_reached(
-  refused text, limit_count integer, limit_seconds integer, retry_after_seconds integer
+  limit_name text, limit_count integer, limit_seconds integer, retry_after_seconds integer
 ) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_window constant text := replace(refused, '_limit', '');
+  v_window constant text := replace(limit_name, '_limit', '');
+  v_headers constant jsonb := private.limit_headers(limit_name, limit_count, limit_seconds, 0, retry_after_seconds);
 begin
   -- PostgREST sends this as status 429 with these headers.
   raise sqlstate 'PGRST' using
@@ -71,15 +97,11 @@ begin
     )::text,
     detail = jsonb_build_object(
       'status', 429,
-      'headers', jsonb_build_object(
-        'Retry-After', retry_after_seconds::text,
-        'RateLimit', format('"%s";r=0;t=%s', v_window, retry_after_seconds),
-        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count, limit_seconds))
+      'headers', (v_headers -> 0) || (v_headers -> 1) || jsonb_build_object('Retry-After', retry_after_seconds::text)
     )::text;
 end
 $$;
-comment on function private.raise_limit_reached(text, integer, integer, integer) is
-'Answers 429; the header fields are those of draft-ietf-httpapi-ratelimit-headers-11.';
+comment on function private.raise_limit_reached(text, integer, integer, integer) is 'Answers 429 Too Many Requests.';
 
 create or replace function public.enqueue_flow_executions(items jsonb)
 returns table (
@@ -122,7 +144,9 @@ begin
   end if;
 
   return query
-  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.limit_count, a.retry_after_seconds
+  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused,
+         case when a.refused is not null then a.limit_count end,
+         case when a.refused is not null then a.retry_after_seconds end
     from (select array_agg((e.value ->> 'flow_id')::uuid order by e.n) as flow_ids,
                  array_agg(coalesce(e.value -> 'input', '{}') order by e.n) as inputs,
                  array_agg(e.value ->> 'idempotency_key' order by e.n) as idempotency_keys,
@@ -141,6 +165,7 @@ $$;
 comment on function public.enqueue_flow_executions(jsonb) is
 'Queues up to 1,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
 
+revoke execute on function private.limit_headers(text, integer, integer, integer, integer) from public;
 revoke execute on function private.raise_limit_reached(text, integer, integer, integer) from public;
 revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
 from public, anon, authenticated, service_role;

@@ -1,18 +1,20 @@
 -- Small helpers that tables and other functions stand on.
 
 create or replace function private.new_execution_id() returns uuid
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
+begin
   -- A version 7 uuid (RFC 9562): 48 bits of Unix milliseconds, then random bits. Ids of one moment sit on one index page.
-  select encode(
+  return encode(
     set_bit(set_bit(
       overlay(uuid_send(gen_random_uuid())
               placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
               from 1 for 6),
       52, 1), 53, 1),
-    'hex')::uuid
+    'hex')::uuid;
+end
 $$;
 comment on function private.new_execution_id() is 'A time-ordered execution id (uuid version 7).';
 

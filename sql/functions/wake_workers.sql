@@ -7,12 +7,12 @@ set search_path = ''
 as $$
 begin
   -- One broadcast per 20 ms: who finds the row taken or fresh leaves it to the one that has it.
-  update private.queue_state s
+  update private.wake_ups w
      set woken_at = clock_timestamp()
-    from (select 1 from private.queue_state
+    from (select 1 from private.wake_ups
            where woken_at < clock_timestamp() - interval '20 milliseconds'
              for no key update skip locked) due
-   where s.id;
+   where w.id;
   if found then
     perform realtime.send('{}'::jsonb, 'wake', 'flowstate:queue', true);
   end if;

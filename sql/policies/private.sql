@@ -6,6 +6,8 @@ alter table private.flow_windows enable row level security;
 revoke all on private.flow_windows from public, anon, authenticated, service_role;
 alter table private.queue_state enable row level security;
 revoke all on private.queue_state from public, anon, authenticated, service_role;
+alter table private.wake_ups enable row level security;
+revoke all on private.wake_ups from public, anon, authenticated, service_role;
 alter table private.idempotency_keys enable row level security;
 revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
 alter table private.partition_policies enable row level security;

@@ -15,7 +15,7 @@ comment on table public.queue_processors is 'Workers and other claimers that are
 create table public.flow_execution_queue (
     id uuid primary key,
     user_id uuid not null references public.user_profiles (user_id) on delete cascade,
-    flow_id uuid not null references public.flows (id),
+    flow_id uuid not null,
     flow_version integer not null,
     state text not null check (state in ('scheduled', 'available', 'running')),
     priority smallint not null default 0 check (priority between -100 and 100),
@@ -102,11 +102,18 @@ comment on column private.user_queue.hour_used is 'A cache of what rate_limit_tr
 
 create table private.queue_state (
     id boolean primary key default true check (id),
-    virtual_time double precision not null default 0,
+    virtual_time double precision not null default 0
+) with (fillfactor = 50);
+comment on table private.queue_state is 'One row: the virtual clock of fairness.';
+insert into private.queue_state default values;
+
+create table private.wake_ups (
+    id boolean primary key default true check (id),
     woken_at timestamptz not null default '-infinity'
 ) with (fillfactor = 50);
-comment on table private.queue_state is 'One row: the virtual clock of fairness, and when workers were last woken.';
-insert into private.queue_state default values;
+comment on table private.wake_ups is
+'One row: when workers were last woken. Apart from queue_state, so that no claim waits for who wakes them.';
+insert into private.wake_ups default values;
 
 create table private.idempotency_keys (
     user_id uuid not null references public.user_profiles (user_id) on delete cascade,

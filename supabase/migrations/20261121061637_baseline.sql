@@ -20,9 +20,9 @@
 --   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
 --   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
 --   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
--- source sql/functions/admission.sql sha256:0fb5f45a31df003fb26e444598cc383dc0844b5a0f70d1701ce8be6747930aeb
+-- source sql/functions/admission.sql sha256:de9024d8a69b432de864bfe95d1cbd030ab3c56de00939b0de033c3f2b6a6c33
 --   creates function private.check_enqueue_arguments(jsonb, text, timestamp with time zone, integer, text) shape:af85d23382c499eb
---   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[], uuid) shape:fab6a61be9f523d7
+--   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[], uuid) shape:ce339d65e6d54bbb
 -- source sql/functions/cancel.sql sha256:3e567328b46f61990de06a79c01b61885b3e719b55166ba41dbb605e11a72d12
 --   creates function public.cancel_flow_execution(uuid) shape:d4436ca31e8c4b4e
 -- source sql/functions/claim.sql sha256:f4f1410a49ad0a4e7313a025a8200bc1722180d205149269a306d8a18d734ed8
@@ -30,9 +30,10 @@
 --   creates function private.free_slots(integer) shape:b52168b1267e1542
 --   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
 --   creates function public.claim_flow_executions(text, integer, integer) shape:56b4865c7cc86993
--- source sql/functions/enqueue.sql sha256:844820500d026931cf8deef06abda7756cf9eb4435cc612ac4cdf88dfa43d39c
+-- source sql/functions/enqueue.sql sha256:ab4ea214b00dd0cd933bc4d48c2d089a6c8ae6df30c4d777842f0fe52a5a4ba4
 --   creates function public.enqueue_flow_execution(uuid, jsonb, text, timestamp with time zone, integer, text) shape:09dbb260d58c6267
---   creates function private.raise_limit_reached(text, integer, integer, integer) shape:a9d1617d4220a78c
+--   creates function private.limit_headers(text, integer, integer, integer, integer) shape:8f0b7f33072875d7
+--   creates function private.raise_limit_reached(text, integer, integer, integer) shape:46ee6e502a3d1841
 --   creates function public.enqueue_flow_executions(jsonb) shape:0a69199c7be51edb
 -- source sql/functions/flow_validation.sql sha256:26c11bf944abc6b5a9c1583317628c6a966fc266851dd03e3c58cb463d9dbc0d
 --   creates function private.flow_step_arguments() shape:7fbb9b5e84e801e2
@@ -64,7 +65,7 @@
 --   creates function private.check_google_results(jsonb) shape:fb389fad621ee5e9
 --   creates function public.finish_google_token_refreshes(jsonb) shape:57489e088cd73a47
 --   creates function private.google_retry_at(integer, double precision) shape:af0ae6261be0bc8b
--- source sql/functions/ids_and_time.sql sha256:96b334003dc74050d1f1cdeffc4259399b3f971c54c2216c139a1c513a3f7960
+-- source sql/functions/ids_and_time.sql sha256:8623b9189b762692ec7fe5018cc25f3424075061de55fbfd90ea6a8de7d34b98
 --   creates function private.new_execution_id() shape:0ca6f22006927369
 --   creates function private.execution_id_time(uuid) shape:c3e0bbee01ee2cdf
 --   creates function private.touch_updated_at() shape:42bd38fb441dfefb
@@ -199,7 +200,7 @@
 --   creates trigger apply_profile_to_queue on public.user_profiles
 --   creates function private.apply_tier_to_queue() shape:42bd38fb441dfefb
 --   creates trigger apply_tier_to_queue on public.subscription_tiers
--- source sql/functions/wake_workers.sql sha256:3a7260a66b0d644361e50bb1f0ca8bb4b8ac2f11cde04ccdf286c7b310332144
+-- source sql/functions/wake_workers.sql sha256:d0e66ace9777bab9156ae7618b44f4cbdaee5d00f4fb533fc15ba3d30eb7c627
 --   creates function private.wake_workers() shape:db165b522d93e309
 -- source sql/views/effective_limits.sql sha256:4731b61e0e1ceafbb3a57179f540727b6318f8e3aeebcb29c7651c0f58f196cb
 --   creates view private.effective_limits shape:0843298fcc0d93e6
@@ -280,7 +281,7 @@
 -- source sql/policies/instance_health_status.sql sha256:4245e6c854b05945cc7b31a547f0dff5f95b98933038fa961594f3d8e75ac78c
 -- source sql/policies/load_balancer_config.sql sha256:a054e90f9e4b167c0d07b50d4df7c12265bcc7f02a41612026d1b2c568c8a6aa
 -- source sql/policies/performance_metrics.sql sha256:c87ad99e036745f564b4f93e9399c2ce1048f06890f2698bf1161761a60f15bf
--- source sql/policies/private.sql sha256:09205bba5d8bbcae33ff707ce42ebed863ff5fa88b9de63cd288260895d62a5e
+-- source sql/policies/private.sql sha256:fbebbdc0d86aaac074aca52db5250b07c323c4acf1d9e72922be21983dbb08a8
 -- source sql/policies/queue_processors.sql sha256:26e24d4006215b6e0007c959fce5c8fcafe45809e0e0da71eb9c9ad280019745
 -- source sql/policies/rate_limit_tracking.sql sha256:b225c97f2ab59eae4818ca1bb1bcdfa3e1546687caa44a6c4a6b4569ce4b60ae
 --   creates policy "users read their own" on public.rate_limit_tracking
@@ -672,7 +673,8 @@ create or replace function private.admit_executions(
 )
 returns table (
   item integer, execution_id uuid, state text, run_at timestamptz, duplicate boolean,
-  refused text, limit_count integer, limit_seconds integer, retry_after_seconds integer
+  refused text, retry_after_seconds integer,
+  limit_name text, limit_count integer, limit_seconds integer, remaining integer
 )
 language plpgsql
 security definer
@@ -717,6 +719,7 @@ declare
   v_closed tstzmultirange;
   v_latest timestamptz;
   v_holder integer;
+  v_tightest integer;
   -- Per item: what was decided; n is in v_accepted, and in v_untracked until rate_limit_tracking has it.
   v_known uuid[];
   v_firsts integer[];
@@ -814,9 +817,11 @@ begin
     end if;
     state := null;
     run_at := null;
+    retry_after_seconds := null;
+    limit_name := null;
     limit_count := null;
     limit_seconds := null;
-    retry_after_seconds := null;
+    remaining := null;
     refused := case when v_suspended[s] is null then 'unknown_flow'
                     when v_suspended[s] then 'suspended'
                     when not v_enabled[n] then 'flow_disabled' end;
@@ -836,13 +841,16 @@ begin
     v_holder := v_holders[case when v_start = v_starts[s] then s else v_scopes[1] end];
     v_latest := v_start;
     v_closed := '{}';
+    v_tightest := null;
     foreach s in array v_scopes loop
       for k in 1 .. 3 loop
         continue when v_limits[s][k] is null;
         v_since := v_start - make_interval(secs => v_seconds[s][k]);
-        -- A count from before the window is too high, which does no harm until it is near the limit.
+        -- A count from before the window is too high, which does no harm until it is near the limit. A user is told what
+        -- remains, so theirs is never older than a hundredth of the window.
         v_is_off := v_from[s][k] is null or v_from[s][k] > v_since
-                    or (v_from[s][k] < v_since and v_used[s][k] + 1 >= v_limits[s][k]);
+                    or (v_from[s][k] < v_since and v_used[s][k] + 1 >= v_limits[s][k])
+                    or (owner is not null and v_from[s][k] < v_since - make_interval(secs => v_seconds[s][k] / 100.0));
         continue when not v_is_off and v_used[s][k] < v_limits[s][k];
         if v_untracked <> '{}' then
           insert into public.rate_limit_tracking (user_id, accepted_at, execution_id, flow_id)
@@ -875,11 +883,7 @@ begin
 
     -- As far ahead as run_at may be.
     if v_accept_ats[n] > v_moment and (on_limits[n] = 'refuse' or v_accept_ats[n] > v_moment + interval '366 days') then
-      s := v_scopes[case when v_holder > 3 then 2 else 1 end];
       refused := v_names[v_holder];
-      limit_count := v_limits[s][(v_holder - 1) % 3 + 1];
-      limit_seconds := v_seconds[s][(v_holder - 1) % 3 + 1];
-      retry_after_seconds := ceil(extract(epoch from v_accept_ats[n] - v_moment));
     else
       execution_id := private.new_execution_id();
       run_at := greatest(v_accept_ats[n], run_ats[n]);
@@ -893,9 +897,22 @@ begin
       foreach s in array v_scopes loop
         for k in 1 .. 3 loop
           v_used[s][k] := v_used[s][k] + 1;
+          if v_limits[s][k] - v_used[s][k] <= coalesce(remaining, v_limits[s][k]) then
+            remaining := v_limits[s][k] - v_used[s][k];
+            v_tightest := case when s > cardinality(v_users) then 3 + k else k end;
+          end if;
         end loop;
       end loop;
     end if;
+    if v_accept_ats[n] > v_moment then
+      v_tightest := v_holder;
+      remaining := 0;
+      retry_after_seconds := ceil(extract(epoch from v_accept_ats[n] - v_moment));
+    end if;
+    limit_name := v_names[v_tightest];
+    s := v_scopes[case when v_tightest > 3 then 2 else 1 end];
+    limit_count := v_limits[s][(v_tightest - 1) % 3 + 1];
+    limit_seconds := v_seconds[s][(v_tightest - 1) % 3 + 1];
     return next;
   end loop;
 
@@ -1340,6 +1357,11 @@ begin
     from private.admit_executions(array[flow_id], array[input], array[idempotency_key], array[run_at],
                                   array[priority], array[on_limit], v_user);
   if v_result.refused is null then
+    if v_result.remaining is not null then
+      perform set_config('response.headers', private.limit_headers(
+        v_result.limit_name, v_result.limit_count, v_result.limit_seconds, v_result.remaining,
+        v_result.retry_after_seconds)::text, true);
+    end if;
     return jsonb_build_object('execution_id', v_result.execution_id, 'state', v_result.state,
                               'run_at', v_result.run_at, 'duplicate', v_result.duplicate);
   elsif v_result.refused = 'unknown_flow' then
@@ -1351,7 +1373,7 @@ begin
   elsif v_result.refused = 'flow_disabled' then
     raise sqlstate 'PT409' using message = 'flow_id: the flow is disabled', hint = 'Enable the flow first.';
   end if;
-  perform private.raise_limit_reached(v_result.refused, v_result.limit_count, v_result.limit_seconds,
+  perform private.raise_limit_reached(v_result.limit_name, v_result.limit_count, v_result.limit_seconds,
                                       v_result.retry_after_seconds);
   return null;
 end
@@ -1359,14 +1381,35 @@ $$;
 comment on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text) is
 'Queues a run of one of your flows. 429 with Retry-After when a limit is reached; on_limit = defer schedules it instead.';
 
+create or replace function private.limit_headers(
+  limit_name text, limit_count integer, limit_seconds integer, remaining integer, seconds_left integer
+) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  v_policy constant text := replace(limit_name, '_limit', '');
+begin
+  -- draft-ietf-httpapi-ratelimit-headers-11, for the window that leaves the least room: q in any w seconds, r of it are
+  -- left; t, where given, is when one more fits.
+  return jsonb_build_array(
+    jsonb_build_object('RateLimit-Policy', format('"%s";q=%s;w=%s', v_policy, limit_count, limit_seconds)),
+    jsonb_build_object('RateLimit', format('"%s";r=%s', v_policy, remaining) || coalesce(';t=' || seconds_left, '')));
+end
+$$;
+comment on function private.limit_headers(text, integer, integer, integer, integer) is
+'The RateLimit header fields of an answer, in the form of PostgREST''s response.headers.';
+
 create or replace function private.raise_limit_reached(
-  refused text, limit_count integer, limit_seconds integer, retry_after_seconds integer
+  limit_name text, limit_count integer, limit_seconds integer, retry_after_seconds integer
 ) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_window constant text := replace(refused, '_limit', '');
+  v_window constant text := replace(limit_name, '_limit', '');
+  v_headers constant jsonb := private.limit_headers(limit_name, limit_count, limit_seconds, 0, retry_after_seconds);
 begin
   -- PostgREST sends this as status 429 with these headers.
   raise sqlstate 'PGRST' using
@@ -1382,15 +1425,11 @@ begin
     )::text,
     detail = jsonb_build_object(
       'status', 429,
-      'headers', jsonb_build_object(
-        'Retry-After', retry_after_seconds::text,
-        'RateLimit', format('"%s";r=0;t=%s', v_window, retry_after_seconds),
-        'RateLimit-Policy', format('"%s";q=%s;w=%s', v_window, limit_count, limit_seconds))
+      'headers', (v_headers -> 0) || (v_headers -> 1) || jsonb_build_object('Retry-After', retry_after_seconds::text)
     )::text;
 end
 $$;
-comment on function private.raise_limit_reached(text, integer, integer, integer) is
-'Answers 429; the header fields are those of draft-ietf-httpapi-ratelimit-headers-11.';
+comment on function private.raise_limit_reached(text, integer, integer, integer) is 'Answers 429 Too Many Requests.';
 
 create or replace function public.enqueue_flow_executions(items jsonb)
 returns table (
@@ -1433,7 +1472,9 @@ begin
   end if;
 
   return query
-  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused, a.limit_count, a.retry_after_seconds
+  select a.item, a.execution_id, a.state, a.run_at, a.duplicate, a.refused,
+         case when a.refused is not null then a.limit_count end,
+         case when a.refused is not null then a.retry_after_seconds end
     from (select array_agg((e.value ->> 'flow_id')::uuid order by e.n) as flow_ids,
                  array_agg(coalesce(e.value -> 'input', '{}') order by e.n) as inputs,
                  array_agg(e.value ->> 'idempotency_key' order by e.n) as idempotency_keys,
@@ -1452,6 +1493,7 @@ $$;
 comment on function public.enqueue_flow_executions(jsonb) is
 'Queues up to 1,000 runs on behalf of the owners of their flows. Answers per item: an execution id, or why it was refused.';
 
+revoke execute on function private.limit_headers(text, integer, integer, integer, integer) from public;
 revoke execute on function private.raise_limit_reached(text, integer, integer, integer) from public;
 revoke execute on function public.enqueue_flow_execution(uuid, jsonb, text, timestamptz, integer, text)
 from public, anon, authenticated, service_role;
@@ -2357,18 +2399,20 @@ grant execute on function public.finish_google_token_refreshes(jsonb) to service
 -- Small helpers that tables and other functions stand on.
 
 create or replace function private.new_execution_id() returns uuid
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
+begin
   -- A version 7 uuid (RFC 9562): 48 bits of Unix milliseconds, then random bits. Ids of one moment sit on one index page.
-  select encode(
+  return encode(
     set_bit(set_bit(
       overlay(uuid_send(gen_random_uuid())
               placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
               from 1 for 6),
       52, 1), 53, 1),
-    'hex')::uuid
+    'hex')::uuid;
+end
 $$;
 comment on function private.new_execution_id() is 'A time-ordered execution id (uuid version 7).';
 
@@ -5343,12 +5387,12 @@ set search_path = ''
 as $$
 begin
   -- One broadcast per 20 ms: who finds the row taken or fresh leaves it to the one that has it.
-  update private.queue_state s
+  update private.wake_ups w
      set woken_at = clock_timestamp()
-    from (select 1 from private.queue_state
+    from (select 1 from private.wake_ups
            where woken_at < clock_timestamp() - interval '20 milliseconds'
              for no key update skip locked) due
-   where s.id;
+   where w.id;
   if found then
     perform realtime.send('{}'::jsonb, 'wake', 'flowstate:queue', true);
   end if;
@@ -5727,6 +5771,8 @@ alter table private.flow_windows enable row level security;
 revoke all on private.flow_windows from public, anon, authenticated, service_role;
 alter table private.queue_state enable row level security;
 revoke all on private.queue_state from public, anon, authenticated, service_role;
+alter table private.wake_ups enable row level security;
+revoke all on private.wake_ups from public, anon, authenticated, service_role;
 alter table private.idempotency_keys enable row level security;
 revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
 alter table private.partition_policies enable row level security;

@@ -86,7 +86,8 @@ class QueueDriver:
             "update public.load_balancer_config set global_max_in_flight = 1000, paused_at = null,"
             " retry_base_seconds = 2, allowed_hosts = array['script.google.com']"
         )
-        self.do("update private.queue_state set virtual_time = 0, woken_at = '-infinity'")
+        self.do("update private.queue_state set virtual_time = 0")
+        self.do("update private.wake_ups set woken_at = '-infinity'")
 
     def user(self, tier: str = "free", **flow: Any) -> User:
         user_id = str(uuid.uuid4())

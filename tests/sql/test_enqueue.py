@@ -231,3 +231,21 @@ def test_a_batch_is_as_large_as_an_answer_of_the_api_and_no_larger(queue: QueueD
     with pytest.raises(psycopg.Error, match="items must be a list of 1 to 1000"):
         queue.enqueue_many([{"flow_id": user.flow_id}] * 1001)
     assert len(queue.enqueue_many([{"flow_id": user.flow_id}] * 1000)) == 1000
+
+
+def test_neither_callers_nor_claimers_wait_for_a_call_that_has_not_committed(
+    queue: QueueDriver,
+) -> None:
+    queue.instances(1)
+    waiting, first, second = queue.user(), queue.user(), queue.user()
+    queue.enqueue(waiting)
+    queue.do("update private.wake_ups set woken_at = '-infinity'")
+    other = QueueDriver(queue.url)
+    try:
+        other.do("set lock_timeout = '2s'")
+        with queue.connection.transaction():
+            queue.enqueue(first)
+            assert other.enqueue(second)["state"] == "available"
+            assert len(other.claim()) == 2
+    finally:
+        other.close()
