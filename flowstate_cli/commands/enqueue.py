@@ -18,6 +18,11 @@ from flowstate_cli.output import JsonFlag, emit_json, emit_table, say
 
 _BATCH = 1000
 _FIELDS = {"flow_id", "input", "idempotency_key", "run_at", "priority", "on_limit"}
+_REASONS = {
+    "unknown_flow": "no such flow",
+    "flow_disabled": "flow disabled",
+    "suspended": "user suspended",
+}
 _ITEM = re.compile(r"^items\[(\d+)\]: ")
 
 
@@ -177,7 +182,11 @@ def _report(results: list[Row], as_json: bool) -> None:
         emit_table(
             ("execution", "state", "not before"),
             [
-                (row["execution_id"], row["refused"] or row["state"], row["run_at"])
+                (
+                    row["execution_id"],
+                    _reason(row) if row["refused"] else row["state"],
+                    row["run_at"],
+                )
                 for row in results
             ],
         )
@@ -185,9 +194,9 @@ def _report(results: list[Row], as_json: bool) -> None:
         say(", ".join(f"{number} {name}" for name, number in summary.items()))
     if not refused:
         return
-    reasons = Counter(str(row["refused"]) for row in refused)
+    reasons = Counter(map(_reason, refused))
     waits = [row["retry_after_seconds"] for row in refused if row["retry_after_seconds"]]
-    message = "Refused: " + ", ".join(f"{name} ({n})" for name, n in reasons.items()) + "."
+    message = "Refused: " + "; ".join(f"{reason}: {n}" for reason, n in reasons.items()) + "."
     hint = (
         f"Room again in {min(waits)} s; with --on-limit defer it is scheduled for then."
         if waits
@@ -197,3 +206,11 @@ def _report(results: list[Row], as_json: bool) -> None:
         say(f"{message} {hint}")
         raise typer.Exit(RefusedError.exit_code)
     raise RefusedError(message, hint=hint)
+
+
+def _reason(row: Row) -> str:
+    """Why an item was refused, in words."""
+    name = str(row["refused"])
+    if name.endswith("_limit"):
+        return f"{name.replace('_', ' ')} of {row['limit_count']} reached"
+    return _REASONS.get(name, name)

@@ -97,7 +97,8 @@ def test_beyond_the_limit_is_refused_or_deferred(
     assert {item["refused"] for item in found["items"]} == {None, "hour_limit"}
     refused = flowstate("enqueue", flow["id"])
     assert refused.exit_code == 1
-    assert "hour_limit" in refused.stderr
+    assert "hour limit of 5 reached: 1" in refused.stderr
+    assert "Room again in 3" in refused.stderr
     assert "--on-limit defer" in refused.stderr
     [item] = flowstate.json("enqueue", flow["id"], "--on-limit", "defer")["items"]
     assert item["state"] == "scheduled"

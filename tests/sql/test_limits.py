@@ -10,7 +10,16 @@ import psycopg
 import pytest
 
 from tests.sql.driver import QueueDriver, Row, User
-from tests.sql.limits_model import SECOND, Flow, now, pass_time, remember, set_flow, set_limits
+from tests.sql.limits_model import (
+    SECOND,
+    Flow,
+    drop_old_partitions,
+    now,
+    pass_time,
+    remember,
+    set_flow,
+    set_limits,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -187,6 +196,16 @@ def test_a_window_that_was_unlimited_knows_what_was_accepted_meanwhile(queue: Qu
     assert reasons(send(queue, user.flow_id)) == ["day_limit"]
 
 
+def test_what_went_with_its_partition_leaves_no_trace_in_the_counts(queue: QueueDriver) -> None:
+    user = queue.user("free")
+    limit(queue, user, month_limit=4)
+    send(queue, user.flow_id, user.flow_id, user.flow_id)
+    pass_time(queue, user, 33 * 86_400)
+    drop_old_partitions(queue)
+    assert acceptances(queue, user) == []
+    assert reasons(send(queue, *[user.flow_id] * 5)) == [None] * 4 + ["month_limit"]
+
+
 def test_a_batch_of_nothing_but_refusals_queues_and_wakes_nothing(queue: QueueDriver) -> None:
     user = queue.user(is_enabled=False)
     queue.do("truncate realtime.messages")
@@ -246,3 +265,20 @@ def test_a_call_reads_as_little_at_a_limit_of_20000_as_at_one_of_20(
         costs.append(pages(queue, user, on_limit))
     few, many = costs
     assert many <= few + 30
+
+
+def test_a_call_reads_as_little_behind_2000_that_are_deferred_as_behind_2(
+    queue: QueueDriver,
+) -> None:
+    costs = []
+    for count in (2, 2000):
+        user = queue.user("free")
+        limit(queue, user, hour_limit=20)
+        for start in range(0, count + 20, 500):
+            batch = min(500, count + 20 - start)
+            send(queue, *[user.flow_id] * batch, on_limit="defer")
+        for on_limit in ("defer", "refuse"):
+            pages(queue, user, on_limit)
+        costs.append(pages(queue, user, "refuse"))
+        costs.append(pages(queue, user, "defer"))
+    assert max(costs[2:]) <= max(costs[:2]) + 30
