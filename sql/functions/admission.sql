@@ -140,8 +140,10 @@ begin
       into v_limits, v_seconds, v_from, v_used
       from (select array[f.burst_limit, f.hour_limit, f.day_limit] as limits,
                    array[f.burst_seconds, 3600, 86400] as seconds,
-                   array[w.burst_from, w.hour_from, w.day_from] as counted_from,
-                   array[coalesce(w.burst_used, 0), coalesce(w.hour_used, 0), coalesce(w.day_used, 0)] as counted
+                   case when w is null then array_fill('-infinity'::timestamptz, array[3])
+                        else array[w.burst_from, w.hour_from, w.day_from] end as counted_from,
+                   case when w is null then array[0, 0, 0]
+                        else array[w.burst_used, w.hour_used, w.day_used] end as counted
               from unnest(v_limited) l(flow_id)
               left join public.flows f on f.id = l.flow_id
               left join private.flow_windows w on w.flow_id = l.flow_id

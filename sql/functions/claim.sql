@@ -108,7 +108,7 @@ as $$
     -- The users who received least, below their running limit. A locked one is being served by another statement.
     select u.user_id, u.weight, u.virtual_time, least(u.max_running - u.running, u.available) as room
       from private.user_queue u
-     where u.available > 0 and u.running < u.max_running and not u.suspended
+     where u.claimable
        and (u.blocked_until is null or u.blocked_until <= clock_timestamp())
        -- Who only waits for instances that are away would hold up the others. The limit keeps it a look at the head.
        and (select true from public.flow_execution_queue q
@@ -247,8 +247,7 @@ begin
   if exists (select 1 from public.flow_execution_queue q where q.state = 'scheduled' and q.run_at <= clock_timestamp()) then
     perform private.promote_due(1000);
   end if;
-  if not exists (select 1 from private.user_queue u
-                  where u.available > 0 and u.running < u.max_running and not u.suspended) then
+  if not exists (select 1 from private.user_queue u where u.claimable) then
     return;
   end if;
   if exists (select 1 from public.load_balancer_config c where c.paused_at is not null) then

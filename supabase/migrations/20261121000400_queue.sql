@@ -77,11 +77,12 @@ create table private.user_queue (
     virtual_time double precision not null default 0,
     blocked_until timestamptz,
     suspended boolean not null default false,
-    hour_from timestamptz,
+    claimable boolean generated always as (available > 0 and running < max_running and not suspended) stored,
+    hour_from timestamptz default '-infinity',
     hour_used bigint not null default 0,
-    day_from timestamptz,
+    day_from timestamptz default '-infinity',
     day_used bigint not null default 0,
-    month_from timestamptz,
+    month_from timestamptz default '-infinity',
     month_used bigint not null default 0,
     full_until timestamptz,
     full_for integer[],
@@ -95,8 +96,9 @@ create table private.user_queue (
 comment on table private.user_queue is
 'One row per user who ever queued something: the unit of admission, concurrency and fairness. Locked first by every verb, in order of user_id.';
 comment on column private.user_queue.available is 'Rows of this user in state available; with running it decides who is claimable, without a look at the backlog.';
+comment on column private.user_queue.claimable is 'What the index of users to serve is on: as long as it stays, an update of the row touches no index.';
 comment on column private.user_queue.virtual_time is 'Service received, divided by weight. The claim serves the least first.';
-comment on column private.user_queue.hour_from is 'hour_used counts the acceptances after this moment; null: it has to be counted anew. So for day and month.';
+comment on column private.user_queue.hour_from is 'hour_used counts the acceptances after this moment: all that there were, in a new row; null: to be counted anew. So for day and month.';
 comment on column private.user_queue.full_until is 'Before this moment no window has room for one more, as long as the limits are those in full_for (hour, day, month); full_by is the number of the window that says so.';
 comment on column private.user_queue.hour_used is 'A cache of what rate_limit_tracking says, so that an acceptance is looked at twice: when it comes and when it leaves the window.';
 
@@ -138,11 +140,11 @@ create table partitions.rate_limit_tracking_default partition of public.rate_lim
 
 create table private.flow_windows (
     flow_id uuid primary key references public.flows (id) on delete cascade,
-    burst_from timestamptz,
+    burst_from timestamptz default '-infinity',
     burst_used bigint not null default 0,
-    hour_from timestamptz,
+    hour_from timestamptz default '-infinity',
     hour_used bigint not null default 0,
-    day_from timestamptz,
+    day_from timestamptz default '-infinity',
     day_used bigint not null default 0
 ) with (fillfactor = 60);
 comment on table private.flow_windows is

@@ -20,12 +20,12 @@
 --   creates function private.chain_activity(integer) shape:6f6d20b3f18c58d9
 --   creates function private.move_activity_horizon(text) shape:7a05c2a4021c5901
 --   creates function public.verify_activity(bigint, integer) shape:cad51485e538d3b4
--- source sql/functions/admission.sql sha256:de9024d8a69b432de864bfe95d1cbd030ab3c56de00939b0de033c3f2b6a6c33
+-- source sql/functions/admission.sql sha256:4089869b95a79e05f218f8dc5fe8e4b29a46b7f73987e6890f4a122b83211aba
 --   creates function private.check_enqueue_arguments(jsonb, text, timestamp with time zone, integer, text) shape:af85d23382c499eb
 --   creates function private.admit_executions(uuid[], jsonb[], text[], timestamp with time zone[], integer[], text[], uuid) shape:ce339d65e6d54bbb
 -- source sql/functions/cancel.sql sha256:3e567328b46f61990de06a79c01b61885b3e719b55166ba41dbb605e11a72d12
 --   creates function public.cancel_flow_execution(uuid) shape:d4436ca31e8c4b4e
--- source sql/functions/claim.sql sha256:f4f1410a49ad0a4e7313a025a8200bc1722180d205149269a306d8a18d734ed8
+-- source sql/functions/claim.sql sha256:d3c50975a881b3c732f45130bf7e2a59730cc92045c5ddf68fa2e542152daa9b
 --   creates function private.promote_due(integer) shape:6f6d20b3f18c58d9
 --   creates function private.free_slots(integer) shape:b52168b1267e1542
 --   creates function private.choose_executions(text, integer, integer) shape:b4aa9862fddbd7a5
@@ -234,8 +234,8 @@
 --   creates index public.sessions_idle shape:a2a2781b3714614b
 --   creates index public.command_history_user shape:7b95ffc408c1c2bb
 --   creates index public.context_snapshots_user shape:d23ba9e616a429b4
--- source sql/indexes/user_queue.sql sha256:47d80f8ce9198d2736e21ad7888895a652c3fffadc8879a032220ac16f97959b
---   creates index private.user_queue_claimable shape:7ab25310f81ea326
+-- source sql/indexes/user_queue.sql sha256:8189d4bdc185c203ce1aaf973855e11c44b943dec94e57f679162d8d4eb30713
+--   creates index private.user_queue_claimable shape:6679b4679f4d3e95
 -- source sql/indexes/users_and_flows.sql sha256:45d8a9669ea439bbd3d7ef92a3c2ad64c2848eeeb8d7ab96aa43b167970257ca
 --   creates index public.user_profiles_tier shape:8228b8a855080763
 --   creates index public.user_profiles_staff shape:21a8710477d8a16b
@@ -780,8 +780,10 @@ begin
       into v_limits, v_seconds, v_from, v_used
       from (select array[f.burst_limit, f.hour_limit, f.day_limit] as limits,
                    array[f.burst_seconds, 3600, 86400] as seconds,
-                   array[w.burst_from, w.hour_from, w.day_from] as counted_from,
-                   array[coalesce(w.burst_used, 0), coalesce(w.hour_used, 0), coalesce(w.day_used, 0)] as counted
+                   case when w is null then array_fill('-infinity'::timestamptz, array[3])
+                        else array[w.burst_from, w.hour_from, w.day_from] end as counted_from,
+                   case when w is null then array[0, 0, 0]
+                        else array[w.burst_used, w.hour_used, w.day_used] end as counted
               from unnest(v_limited) l(flow_id)
               left join public.flows f on f.id = l.flow_id
               left join private.flow_windows w on w.flow_id = l.flow_id
@@ -1146,7 +1148,7 @@ as $$
     -- The users who received least, below their running limit. A locked one is being served by another statement.
     select u.user_id, u.weight, u.virtual_time, least(u.max_running - u.running, u.available) as room
       from private.user_queue u
-     where u.available > 0 and u.running < u.max_running and not u.suspended
+     where u.claimable
        and (u.blocked_until is null or u.blocked_until <= clock_timestamp())
        -- Who only waits for instances that are away would hold up the others. The limit keeps it a look at the head.
        and (select true from public.flow_execution_queue q
@@ -1285,8 +1287,7 @@ begin
   if exists (select 1 from public.flow_execution_queue q where q.state = 'scheduled' and q.run_at <= clock_timestamp()) then
     perform private.promote_due(1000);
   end if;
-  if not exists (select 1 from private.user_queue u
-                  where u.available > 0 and u.running < u.max_running and not u.suspended) then
+  if not exists (select 1 from private.user_queue u where u.claimable) then
     return;
   end if;
   if exists (select 1 from public.load_balancer_config c where c.paused_at is not null) then
@@ -5542,7 +5543,7 @@ create index if not exists context_snapshots_user on public.context_snapshots (u
 -- sql/indexes/user_queue.sql
 -- Users who can be served, the least served first.
 create index if not exists user_queue_claimable on private.user_queue
-(virtual_time) where available > 0 and running < max_running and not suspended;
+(virtual_time) where claimable;
 
 -- sql/indexes/users_and_flows.sql
 -- Foreign keys and the lists that users see.

@@ -149,7 +149,14 @@ def remember(queue: QueueDriver, user: User, times: list[int]) -> None:
             " values (%s, %s, gen_random_uuid())",
             [(user.id, moment(time)) for time in times],
         )
-    queue.do("delete from private.user_queue where user_id = %s", user.id)
+    queue.do(
+        "insert into private.user_queue as q"
+        " (user_id, tier, weight, max_running, hour_from, day_from, month_from)"
+        " select user_id, tier, weight, max_running, null, null, null from private.effective_limits"
+        " where user_id = %s"
+        " on conflict (user_id) do update set hour_from = null, day_from = null, month_from = null",
+        user.id,
+    )
 
 
 _QUEUE_TIMES = ("hour_from", "day_from", "month_from", "full_until")
