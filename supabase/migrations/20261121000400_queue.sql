@@ -15,7 +15,7 @@ comment on table public.queue_processors is 'Workers and other claimers that are
 create table public.flow_execution_queue (
     id uuid primary key,
     user_id uuid not null references public.user_profiles (user_id) on delete cascade,
-    flow_id uuid not null,
+    flow_id uuid not null references public.flows (id),
     flow_version integer not null,
     state text not null check (state in ('scheduled', 'available', 'running')),
     priority smallint not null default 0 check (priority between -100 and 100),
