@@ -98,7 +98,7 @@ test-slow: setup ## the tests that take minutes
 	@$(PY) -m pytest -m slow
 
 .PHONY: bench
-bench: setup ## what it carries and costs on this machine (a quarter of an hour; benchmarks/results)
+bench: setup ## what it carries and costs on this machine (half an hour; benchmarks/results)
 	@$(PY) -m benchmarks
 
 # `make -k check` goes on after a failure; each part can be asked for by itself.

@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: a quarter of an hour. `make bench` runs this.
+"""All benchmarks, one after the other: half an hour. `make bench` runs this.
 
 python -m benchmarks [name …] [--report]
 """
@@ -12,7 +12,15 @@ import traceback
 
 from benchmarks import report
 
-NAMES = ("worker_cycle", "simulated", "claim_finish", "enqueue", "memory", "idle")
+NAMES = (
+    "worker_cycle",
+    "simulated",
+    "claim_finish",
+    "enqueue",
+    "log_page",
+    "memory",
+    "idle",
+)
 
 
 def main() -> int:

@@ -116,6 +116,86 @@ def _claim_finish(content: Content) -> str:
     )
 
 
+def _enqueue(content: Content) -> str:
+    return (
+        f"{content['users']:,} users with limits, 500 bytes of input, synchronous commits. Bulk"
+        f" calls have {content['items_in_bulk']:,} items.\n\n"
+    ) + _table(
+        ["calls", "callers", "accepted", "a call", "p99", "Postgres CPU", "others"],
+        (
+            [
+                one["way"],
+                one["callers"],
+                f"{one['executions_per_second']:,.0f}/s"
+                + _range(one["executions_per_second_spread"]),
+                f"{one['call_ms_p50']:g} ms",
+                f"{one['call_ms_p99']:g} ms",
+                f"{one['cpu_us_per_execution']['postgres']:g} µs",
+                _percent(one["cores_share_of_others"]),
+            ]
+            for one in content["figures"]
+        ),
+    )
+
+
+def _log_page(content: Content) -> str:
+    parts = []
+    for one in content["figures"]:
+        rows = (
+            [
+                page,
+                figure["way"],
+                *(
+                    "" if figure[name] is None else f"{figure[name]:g} ms"
+                    for name in ("planning_ms", "execution_ms")
+                ),
+                f"{figure['cpu_ms']:g} ms",
+                f"{figure['page_ms']:g} ms",
+                f"{figure['page_p99_ms']:g} ms",
+                f"{figure['first_look_p99_ms']:g} ms",
+            ]
+            for page, figures in one["pages"].items()
+            for figure in figures
+        )
+        adds = ", ".join(
+            f"{_percent(share)} to a {page} page {how.replace('_', ' ')}"
+            for page, shares in one["row_security_adds"].items()
+            for how, share in shares.items()
+        )
+        parts.append(
+            f"**{one['level'].capitalize()}**: {one['rows']:,} rows in {one['partitions']}"
+            f" partitions. Row security adds {adds}."
+            f" Others: {_percent(one['cores_share_of_others'])}.\n\n"
+            + _table(
+                [
+                    "page",
+                    "asked by",
+                    "planning",
+                    "execution",
+                    "CPU",
+                    "page",
+                    "p99",
+                    "first look, p99",
+                ],
+                rows,
+            )
+        )
+    rewritten = _table(
+        ["a week of", "of which stay", "calls of housekeeping", "longest", "exchange"],
+        (
+            [
+                f"{week['rows']:,} rows, {week['mb']} MB",
+                f"{week['rows_kept']:,}",
+                f"{week['calls']}, {week['seconds']:g} s",
+                f"{week['longest_call_seconds']:g} s",
+                f"{week['exchange_ms']:g} ms",
+            ]
+            for week in content["rewritten"]
+        ),
+    )
+    return "\n".join([*parts, f"Removing a tier that is past its retention:\n\n{rewritten}"])
+
+
 def _memory(content: Content) -> str:
     one = content["figures"]
     return _table(
@@ -158,6 +238,8 @@ _SECTIONS: dict[str, tuple[str, Callable[[Content], str]]] = {
     "worker_cycle": ("The worker against a bare client loop", _worker_cycle),
     "simulated": ("The worker against the simulator", _simulated),
     "claim_finish": ("Claim and finish", _claim_finish),
+    "enqueue": ("Enqueue with limits on", _enqueue),
+    "log_page": ("A page of a user's logs", _log_page),
     "memory": ("Memory", _memory),
     "idle": ("Idle", _idle),
 }
