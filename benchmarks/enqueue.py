@@ -67,12 +67,27 @@ def one_by_one(flows: list[Flow]) -> Call:
 
 
 def in_bulk(flows: list[Flow]) -> Call:
+    """Batches of users picked at random: those of two callers meet in some, and wait there."""
+
     def call(connection: psycopg.Connection[Any], chance: random.Random, tally: Tally) -> None:
         items = [{"flow_id": flow, "input": INPUT} for _, flow in chance.sample(flows, _BULK)]
         answers = connection.execute(_MANY, (json.dumps(items),)).fetchall()
         refused = sum(reason is not None for (reason,) in answers)
         tally.accepted += len(answers) - refused
         tally.refused += refused
+
+    return call
+
+
+def in_shares(shares: list[list[Flow]]) -> Call:
+    """The same, each caller with users of its own, as one shares out work among processes."""
+    calls, mine = [in_bulk(share) for share in shares], threading.local()
+    turns = iter(calls)
+
+    def call(connection: psycopg.Connection[Any], chance: random.Random, tally: Tally) -> None:
+        if not hasattr(mine, "call"):
+            mine.call = next(turns)
+        mine.call(connection, chance, tally)
 
     return call
 
@@ -152,13 +167,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ("single", one_by_one(flows), "authenticated", options.callers),
             ("bulk", in_bulk(flows), "service_role", 1),
             ("bulk", in_bulk(flows), "service_role", 2),
+            ("bulk, users of their own", None, "service_role", 2),
         )
         for way, call, role, callers in ways:
 
             def one_round(
-                call: Call = call, role: str = role, callers: int = callers
+                call: Call | None = call, role: str = role, callers: int = callers
             ) -> dict[str, Any]:
-                return run(world, call, role, callers, options.seconds)
+                shares = [flows[n::callers] for n in range(callers)]
+                return run(world, call or in_shares(shares), role, callers, options.seconds)
 
             found, others = rounds(options.rounds, one_round, world.info.pids)
             figures.append(
