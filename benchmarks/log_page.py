@@ -5,7 +5,7 @@
 The rows lie in the last 30 days; then, as retention leaves it, those of one user in a hundred reach
 back over a year. A page is asked for by the owner of the schema and by the user through row
 security, in turn. At last whole weeks are rewritten. `--period day` tries other partitions than
-FlowState's, and writes its figures into a file of their own.
+FlowState's, and prints its figures only.
 """
 
 from __future__ import annotations
@@ -213,8 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--period", choices=("day", "week", "month"), default="week")
     options = parser.parse_args(arguments)
-    name = "log_page" if options.period == "week" else f"log_page_{options.period}"
-    report = Report(name, arguments)
+    report = Report("log_page", arguments)
     now = datetime.now(UTC)
     with (
         open_world(("postgres",)) as world,
@@ -236,8 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         history.fill(now - _YEAR, begins, round(options.rows / KEEPERS * before), step=KEEPERS)
         keepers = [spread * (n + 1) for n in range(options.samples)]
         figures.append(level("a year", url, history, keepers, now, pids))
-        rewritten = rewrites(connection, begins) if options.period == "week" else []
-    report.write(figures, users=options.users, period=options.period, rewritten=rewritten)
+        if options.period == "week":
+            rewritten = rewrites(connection, begins)
+            report.write(figures, users=options.users, period=options.period, rewritten=rewritten)
 
 
 if __name__ == "__main__":
